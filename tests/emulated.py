@@ -8,13 +8,13 @@ import functools
 import itertools
 
 import numpy as np
-import ptx
 
 from tracer.ir import pipeline
 from tracer.ir.graph import Builder
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
 from tracer.ir.primitive import Kind
+from tracer.runtime import emulator as ptx
 from tracer.runtime.compiler.numba_cuda import ptx as ptx_of
 from tracer.runtime.programs.layout import Layout, lay_out
 from tracer.runtime.programs.program import Program

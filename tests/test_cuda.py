@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
 
-import ptx
 from checks import cast_args, graph_of
 from emulated import Emulated, assert_alike, compiled
 from programs import RandomGraph, arguments
@@ -20,6 +19,7 @@ from benchmarks.workloads import WORKLOADS
 from tracer.ir import pipeline
 from tracer.ir.autodiff import vjp
 from tracer.ir.parse import parse_graph
+from tracer.runtime import emulator as ptx
 from tracer.runtime.compiler import cubin, machine
 from tracer.runtime.programs.layout import Layout, lay_out
 from tracer.runtime.programs.program import Program

@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
 
 import emulated
-import ptx
 from emulated import Emulated, assert_alike, compiled
 from test_cuda import check, kernels, same_functions  # noqa: F401
 from wide_programs import WideGraph, wide_arguments
@@ -17,6 +16,7 @@ from wide_programs import WideGraph, wide_arguments
 from tracer.ir import pipeline
 from tracer.ir.interp import evaluate
 from tracer.ir.parse import parse_graph
+from tracer.runtime import emulator as ptx
 from tracer.runtime.programs.layout import Layout, lay_out
 from tracer.runtime.programs.program import Program
 

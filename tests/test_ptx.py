@@ -6,10 +6,11 @@ import re
 from fractions import Fraction
 
 import numpy as np
-import ptx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tracer.runtime import emulator as ptx
 
 HEADER = ".version 8.5\n.target sm_80\n.address_size 64\n"
 REGISTERS = """

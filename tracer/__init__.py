@@ -19,7 +19,7 @@ from .core import eager as _eager
 from .core import kernels as _kernels
 from .core import methods as _methods
 from .core.context import context as _context
-from .core.device import device
+from .core.device import device, get_default_device, set_default_device
 from .core.dlpack import from_dlpack
 from .core.layout import (
     channels_last,

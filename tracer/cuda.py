@@ -1,24 +1,144 @@
-"""CUDA's interface, for programs that ask for devices: there are none."""
+"""CUDA devices: their number, memory, and what programs for PyTorch ask of them.
+
+Kernels run in order, and calls return when they have been started; ``synchronize`` waits for them.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from .core.device import device as Place
+from .core.device import memory_of
+from .runtime.devices import Device
+from .runtime.devices.device import OutOfMemoryError, devices_of
+
+_current = 0
+
 
 def is_available() -> bool:
-    """False: tensors live on the CPU."""
-    return False
+    """Whether there is a CUDA device."""
+    return bool(devices_of("cuda"))
 
 
 def device_count() -> int:
-    """0."""
-    return 0
+    """The number of CUDA devices."""
+    return len(devices_of("cuda"))
+
+
+def _device(device: Any = None) -> Device:
+    """A device by number or name. Raises RuntimeError if it does not exist."""
+    named = Place("cuda", device if device is not None else _current) if device is None or isinstance(device, int) else device
+    found = memory_of(named)
+    if found is None:
+        raise RuntimeError(f"expected a CUDA device, but got {named}")
+    return found
+
+
+def current_device() -> int:
+    """The number of the device that ``"cuda"`` stands for."""
+    return _device().index
+
+
+def set_device(device: Any) -> None:
+    """Sets the device that ``current_device`` returns. Raises RuntimeError if it does not exist."""
+    global _current
+    _current = _device(device).index
+
+
+def get_device_name(device: Any = None) -> str:
+    """The name of the hardware."""
+    return _device(device).name
+
+
+def synchronize(device: Any = None) -> None:
+    """Waits until the device has finished what was started; no effect without one."""
+    if is_available():
+        _device(device).synchronize()
+
+
+def empty_cache() -> None:
+    """Releases the memory that no tensor uses."""
+    for found in devices_of("cuda"):
+        found.empty_cache()
+
+
+def memory_allocated(device: Any = None) -> int:
+    """Bytes that tensors occupy."""
+    return _device(device).allocated if is_available() else 0
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that tensors occupied at a time, since ``reset_peak_memory_stats``."""
+    return _device(device).most_allocated if is_available() else 0
+
+
+def memory_reserved(device: Any = None) -> int:
+    """Bytes taken from the driver: those of tensors, and freed ones that are kept for new tensors."""
+    return _device(device).reserved if is_available() else 0
+
+
+def max_memory_reserved(device: Any = None) -> int:
+    """The most bytes taken from the driver at a time, since ``reset_peak_memory_stats``."""
+    return _device(device).most_reserved if is_available() else 0
+
+
+def reset_peak_memory_stats(device: Any = None) -> None:
+    """Restarts the counts of ``max_memory_allocated`` and ``max_memory_reserved``."""
+    if is_available():
+        found = _device(device)
+        found.most_allocated, found.most_reserved = found.allocated, found.reserved
+
+
+def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
+    """The numbers of bytes, as text."""
+    names = ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved")
+    width = max(map(len, names))
+    return "\n".join(f"{name:<{width}}  {globals()[name](device):>16,} bytes" for name in names)
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """Free and total bytes of the device."""
+    found = _device(device)
+    return found.total_memory - found.reserved, found.total_memory
 
 
 def manual_seed_all(seed: int) -> None:
-    """No effect: there is no generator on another device."""
+    """No effect: random numbers are those of the CPU's generator, whatever the device."""
 
 
 manual_seed = manual_seed_all
 
 
-def synchronize(device: object = None) -> None:
-    """No effect: calls are complete when they return."""
+@contextlib.contextmanager
+def device(device: Any) -> Iterator[None]:
+    """In this context, another device is the current one."""
+    before = current_device()
+    set_device(device)
+    try:
+        yield
+    finally:
+        set_device(before)
+
+
+__all__ = [
+    "OutOfMemoryError",
+    "current_device",
+    "device",
+    "device_count",
+    "empty_cache",
+    "get_device_name",
+    "is_available",
+    "manual_seed",
+    "manual_seed_all",
+    "max_memory_allocated",
+    "max_memory_reserved",
+    "mem_get_info",
+    "memory_allocated",
+    "memory_reserved",
+    "memory_summary",
+    "reset_peak_memory_stats",
+    "set_device",
+    "synchronize",
+]

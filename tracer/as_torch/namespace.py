@@ -8,8 +8,6 @@ import sys as _sys
 from typing import Any as _Any
 
 import tracer as _tracer
-from tracer.core.device import current as _current_device
-from tracer.core.device import require_cpu as _require_cpu
 from tracer.ir.types import DType as _DType
 from tracer.nn import parallel as _parallel
 
@@ -171,16 +169,6 @@ def set_num_interop_threads(number: int) -> None:
 def get_num_interop_threads() -> int:
     """1."""
     return 1
-
-
-def set_default_device(device: _Any) -> None:
-    """No effect for the CPU. Raises RuntimeError for another device."""
-    _require_cpu(device)
-
-
-def get_default_device() -> _Any:
-    """The CPU, or the device whose context the thread is in."""
-    return _current_device()
 
 
 def set_flush_denormal(mode: bool) -> bool:

@@ -10,8 +10,10 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..core.context import context
+from ..core.device import moved
 from ..core.size import Size
 from ..core.tensor import Tensor, wrap
+from ..runtime.devices import USED
 from . import functional, graph
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .edges import GradientEdge, find, type_of
@@ -93,6 +95,8 @@ def _seeds(outputs: list[Any], given: Sequence[Tensor | None], batched: bool = F
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {type_.dtype}")
             if context.recorder is None:
                 g = wrap(np.array(1, type_.dtype.numpy, ndmin=len(type_.shape)))
+                if USED and isinstance(out, Tensor):
+                    g = moved(g, out.device)
             else:
                 from ..ops import ones
 

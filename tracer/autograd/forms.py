@@ -13,6 +13,7 @@ import numpy as np
 from ..core.context import context
 from ..core.tensor import Tensor, wrap
 from ..ir.interp import DIRECT, Interpreter, current
+from ..runtime.devices import USED
 
 
 class Form(Protocol):
@@ -112,7 +113,7 @@ ARRAYS, TENSORS = Arrays(), Tensors()
 
 
 def form_for(create_graph: bool) -> Form:
-    """The form of a new backward pass."""
-    if create_graph or (context.recorder is not None and context.anomaly):
+    """The form of a new backward pass. Arrays are NumPy's, so it is tensors as soon as there are arrays on devices."""
+    if create_graph or USED or (context.recorder is not None and context.anomaly):
         return TENSORS
     return ARRAYS if context.recorder is None else context.recorder.cotangents()

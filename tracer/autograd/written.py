@@ -66,7 +66,7 @@ def _pull(primitive: Primitive, rules: Sequence[Rule | None], written: _Fixed) -
     lines = [
         "def pull(node, g, engine):",
         "    dtype = g.dtype",
-        "    if dtype.itemsize == 2 or dtype.kind == 'c': return False",
+        "    if g.__class__ is not ndarray or dtype.itemsize == 2 or dtype.kind == 'c': return False",
     ]
     if written.dropped:
         lines.append("    if node.keeps is None: return False")
@@ -82,7 +82,14 @@ def _pull(primitive: Primitive, rules: Sequence[Rule | None], written: _Fixed) -
     if written.saves_result:
         lines.append("    y = node.result")
         lines.append("    if y is not None and (isinstance(y, Packed) or node.counter[0] != node.version): return False")
-    names: dict[str, Any] = {"__name__": __name__, "Tensor": Tensor, "Packed": Packed, "unbroadcast": unbroadcast, "own": own}
+    names: dict[str, Any] = {
+        "__name__": __name__,
+        "Tensor": Tensor,
+        "Packed": Packed,
+        "unbroadcast": unbroadcast,
+        "own": own,
+        "ndarray": np.ndarray,
+    }
     words = {"operand": "x{}", "type": "node.type{}", "attr": "attrs[{!r}]", "g": "g", "y": "y"}
     if any(what == "attr" for rule in rules if rule is not None for what, _ in rule.reads):
         lines.append("    attrs = node.attrs")

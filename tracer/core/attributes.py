@@ -11,7 +11,7 @@ from ..ir.ops.movement import strides_of
 from ..ir.types import DType
 from ..ops.common import one_dim
 from .context import context
-from .device import CPU, device, require_cpu
+from .device import CPU, device, moved
 from .layout import strided
 from .tensor import Tensor
 
@@ -100,9 +100,8 @@ def dim_order(self: Tensor) -> tuple[int, ...]:
 
 
 def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
-    """Raises RuntimeError: tensors live on the CPU."""
-    require_cpu("cuda" if device is None or isinstance(device, int) else device)
-    return self
+    """A copy on a CUDA device; the tensor itself if it is there. Raises RuntimeError if there is no such device."""
+    return moved(self, "cuda" if device is None else device)
 
 
 def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
@@ -146,8 +145,8 @@ def _untyped_storage(self: Tensor) -> UntypedStorage:
 
 
 def _get_device(self: Tensor) -> int:
-    """-1: tensors live on the CPU."""
-    return -1
+    """The number of the CUDA device; -1 on the CPU."""
+    return -1 if (index := self.device.index) is None else index
 
 
 def _no(self: Tensor) -> bool:
@@ -178,12 +177,10 @@ def _to_dense(self: Tensor, dtype: DType | None = None, masked_grad: bool | None
 # Attributes with the same value for all tensors.
 CONSTANTS: dict[str, Any] = {
     "layout": strided,
-    "is_cpu": True,
     "name": None,
     **{
         f"is_{kind}": False
         for kind in [
-            "cuda",
             "ipu",
             "maia",
             "meta",
@@ -201,6 +198,8 @@ CONSTANTS: dict[str, Any] = {
     },
 }
 METHODS: dict[str, Any] = {
+    "is_cpu": property(lambda self: self.device.type in ("cpu", "meta"), doc="True if the memory is the CPU's."),
+    "is_cuda": property(lambda self: self.device.type == "cuda", doc="True if the memory is a CUDA device's."),
     "dim_order": dim_order,
     "storage_offset": storage_offset,
     "stride": stride,

@@ -1,18 +1,26 @@
-"""Devices: only the CPU is supported."""
+"""Devices: the names of places where tensors live, and moving tensors between them."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runtime.devices import Device, DeviceArray, device_named, to_host
+from ..runtime.devices.array import to_device
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 
 class device:
     """A kind of device, ``type``, and a number, ``index``: ``device("cpu")``, ``device("cuda", 1)``, ``device("cuda:1")``. None
     is no number.
 
-    As a context it has no effect on the CPU. For ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
-    tensors are made, in its context and by functions that get it; entering another one raises RuntimeError. In the context
-    tensors say that this is their device, so that programs which then put off filling them do so.
+    As a context it is where new tensors are made. For ``device("meta")``, whose tensors have no elements in PyTorch, ordinary
+    tensors are made, in its context and by functions that get it. In the context tensors say that this is their device, so
+    that programs which then put off filling them do so. Entering a device that does not exist raises RuntimeError.
 
     Raises TypeError for anything but a str or a device, RuntimeError for unknown kinds and for two numbers.
     """
@@ -42,7 +50,7 @@ class device:
         return device, (self.type, self.index)
 
     def __enter__(self) -> device:
-        require_memory(self)
+        memory_for_new(self)
         _entered.devices.append(self)
         return self
 
@@ -57,10 +65,11 @@ class device:
 
 
 class _Entered(threading.local):
-    """The devices whose contexts a thread is in."""
+    """The devices whose contexts a thread is in, after the default one if that is not the CPU."""
 
     def __init__(self) -> None:
         self.devices: list[device] = []
+        self.has_default = False
 
 
 _entered = _Entered()
@@ -68,8 +77,98 @@ CPU = device("cpu")
 
 
 def current() -> device:
-    """The device that tensors say they are on: the CPU, or "meta" in its context."""
+    """The device that tensors on the CPU say they are on: the CPU, or "meta" in its context."""
+    chosen = _entered.devices[-1] if _entered.devices else CPU
+    return chosen if chosen.type == "meta" else CPU
+
+
+def get_default_device() -> device:
+    """The device on which new tensors are made."""
     return _entered.devices[-1] if _entered.devices else CPU
+
+
+def set_default_device(where: Any) -> None:
+    """Sets the device on which this thread makes new tensors; None is the CPU. Raises RuntimeError if it does not exist."""
+    memory_for_new(where)
+    if _entered.has_default:
+        _entered.devices.pop(0)
+    chosen = CPU if where is None else device(where)
+    _entered.has_default = chosen.type != "cpu"
+    if _entered.has_default:
+        _entered.devices.insert(0, chosen)
+
+
+def device_of(data: np.ndarray[Any, Any] | DeviceArray) -> device:
+    """The device of an array."""
+    found = data.device
+    return current() if found == "cpu" else device(found.type, found.index)  # type: ignore[union-attr]
+
+
+def memory_of(where: Any) -> Device | None:
+    """The device with its own memory that a name stands for; None for the CPU, and for "meta" where that is the current device.
+
+    Raises RuntimeError for a device that does not exist.
+    """
+    if where is None or where is CPU:
+        return None
+    found = device("cuda", where) if where.__class__ is int else device(where)
+    if found.type == "cpu" or found == current():
+        return None
+    return device_named(found.type, found.index)
+
+
+def memory_for_new(where: Any) -> Device | None:
+    """The same for new tensors, on the default device if that is None: for "meta" they are ordinary ones."""
+    if where is None:
+        if not _entered.devices:
+            return None
+        where = _entered.devices[-1]
+    return None if where.__class__ is not int and device(where).type == "meta" else memory_of(where)
+
+
+def moved(t: Tensor, where: Any, copy: bool = False) -> Tensor:
+    """The tensor on another device, differentiable; the tensor itself if it is there already, unless ``copy``."""
+    target = memory_of(where)
+    if t._data.__class__ is np.ndarray and target is None:
+        return t
+    if not copy and t._data.device is target:
+        return t
+    from ..autograd.moving import Move
+
+    return Move.apply(t, target)  # type: ignore[no-any-return]
+
+
+_ANYWHERE = frozenset({"to", "type_as", "copy_", "set_", "as_tensor", "asarray", "tensor", "index", "index_put", "index_put_"})
+
+
+def require_one_device(name: str, arguments: tuple[Any, ...]) -> None:
+    """Raises RuntimeError if a function's tensors are on several devices. Those without axes may be on the CPU."""
+    if name in _ANYWHERE:
+        return
+    places: dict[str, None] = {}
+    work = list(arguments)
+    while work:
+        x = work.pop()
+        if x.__class__ in (list, tuple):
+            work += x
+        elif (data := getattr(x, "_data", None)) is not None and (
+            data.__class__ is DeviceArray or (data.__class__ is np.ndarray and data.ndim)
+        ):
+            places[str(data.device)] = None
+    if len(places) > 1:
+        raise RuntimeError(
+            "Expected all tensors to be on the same device, but found at least two devices, "
+            f"{' and '.join(sorted(places, reverse=True))}! (in {name})"
+        )
+
+
+def array_on(data: Any, target: Device | None) -> Any:
+    """A copy of an array on a device, or on the CPU."""
+    if isinstance(data, DeviceArray):
+        if data.device is target:
+            return data.copy()
+        data = to_host(data)
+    return data if target is None else to_device(data, target)
 
 
 def require_cpu(where: Any) -> None:

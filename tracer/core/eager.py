@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from ..autograd.written import remember
 from ..ir.halves import compute
 from ..ir.interp import joint_shape, restore, silence
 from ..ir.primitive import Kind, Primitive
+from ..runtime.devices import DeviceArray
 from .context import context
 from .tensor import Tensor, wrap
 from .views import IN_INFERENCE, IN_NO_GRAD, LazyView, Made
@@ -31,6 +33,8 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     for a in args:
         if isinstance(a, Tensor):
             arrays.append(data := a._data)
+            if data.__class__ is not ndarray:
+                return _on_device(primitive, args, attrs)
             if data.itemsize == 2:
                 short = True
             elif real and data.dtype.kind == "c":
@@ -58,11 +62,41 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     return out
 
 
+def on_device(primitive: Primitive, arrays: Sequence[Any], attrs: Mapping[str, Any]) -> DeviceArray:
+    """Applies a primitive to a device's arrays."""
+    from ..runtime.devices.apply import apply  # imports the compiler
+
+    return apply(primitive, arrays, attrs)
+
+
+def _on_device(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
+    """``apply`` where an operand is on a device with its own memory. Operands on the CPU are constants of composite operations:
+    users' tensors were checked.
+    """
+    arrays = [a._data if isinstance(a, Tensor) else a for a in args]
+    for a, data in zip(args, arrays, strict=True):
+        if isinstance(a, Tensor) and primitive.real and data.dtype.kind == "c":
+            primitive.require_real(a.dtype)
+    try:
+        out = wrap(on_device(primitive, arrays, attrs))
+    except Exception as e:
+        raise _raised(e, primitive, args, attrs) from None
+    tracked = [a._requires_grad if a._view is None else a._followed() for a in args if isinstance(a, Tensor)]
+    if any(tracked) and context.grad_enabled and primitive.differentiable and out._data.dtype.kind in "fcV":
+        out._requires_grad = True
+        out._grad_fn = remember(primitive, args, attrs, out)
+    if (recorder := context.recorder) is not None:
+        recorder.record(primitive, args, attrs, out)
+    return out
+
+
 def _view(primitive: Primitive, parent: Tensor, attrs: Mapping[str, Any]) -> Tensor:
     """Applies a primitive whose result shares its operand's memory; a reshape only where the memory allows it."""
-    viewed = parent._data
+    viewed: Any = parent._data
     try:
-        if viewed.itemsize == 2:
+        if viewed.__class__ is not ndarray:
+            data = on_device(primitive, [viewed], attrs)
+        elif viewed.itemsize == 2:
             data = compute(primitive, primitive.eager, [viewed], attrs)
         else:
             data = primitive.eager(viewed, **attrs)
@@ -100,10 +134,10 @@ def _view(primitive: Primitive, parent: Tensor, attrs: Mapping[str, Any]) -> Ten
     return out
 
 
-def _shares(data: np.ndarray, viewed: np.ndarray) -> bool:
+def _shares(data: Any, viewed: Any) -> bool:
     """True if an operation's result is a view of its operand."""
     base = data.base
-    if base is None or data.__class__ is not np.ndarray:
+    if base is None:
         return False
     return base is viewed or base is viewed.base or data.size == 0 or np.may_share_memory(data, viewed)
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from numpy import ndarray
+
 from ..ir.interp import selection
 from ..ir.types import DType
 from .context import SPECIAL, context
@@ -63,6 +65,8 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                 if x._view is not None and x._followed() is not x._requires_grad:  # made where nothing was recorded
                     return function(*args, **kwargs)
                 data = x._data
+                if data.__class__ is not ndarray:  # on a device
+                    return function(*args, **kwargs)
                 tensors.append(x)
                 signature += data.dtype, data.shape, x._requires_grad, any_strides or data.flags.c_contiguous
                 large = large or data.size >= LEAST
@@ -161,7 +165,7 @@ class Compiled:
                 self._calls[key] = calls + 1
                 return None
             del self._calls[key]
-        while sum(f.function.nbytes for f in self.known.values() if f is not None) > _BYTES:
+        while sum(f.function.nbytes for f in [*self.known.values()] if f is not None) > _BYTES:  # other threads add some
             self.known.pop(next(iter(self.known)))
         self.known[key] = made = make()
         return made

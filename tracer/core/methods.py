@@ -36,11 +36,12 @@ from ..ops.contracts import in_place
 from ..ops.names import separate
 from ..ops.offering import is_offered, offered
 from ..random import sampling
+from ..runtime.devices import USED
 from ..signal import spectral
 from . import attributes, inplace, reshaping
 from .context import context
 from .device import device as Device
-from .device import require_cpu
+from .device import moved, require_one_device
 from .tensor import UNCHANGED, Tensor
 from .waiting import WAITING, will_change
 
@@ -121,6 +122,8 @@ def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Ten
         if reflected and not isinstance(self, Tensor):
             raise TypeError(f"the operator requires a 'Tensor' but received a '{type(self).__name__}'")
         if isinstance(other, Tensor):
+            if USED:
+                require_one_device(function.__name__, (self, other))
             dtype = self._data.dtype
             if primitive is not None and other._data.dtype is dtype and dtype.kind == "f":
                 return current().bind(primitive, (self, other), {})
@@ -218,28 +221,30 @@ def _to(
     memory_format: Any = None,
     other: Tensor | None = None,
 ) -> Tensor:
-    """The tensor in another dtype, or in another tensor's dtype; the tensor itself if nothing changes, unless ``copy``.
+    """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
+    unless ``copy``.
 
     ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
     """
     flags = [a for a in args if isinstance(a, bool)]
     if len(flags) > 1:
         copy = flags[1]
+    where: Any = None
     for a in (*args, device, other):
         if isinstance(a, (DType, type)):
             dtype = as_dtype(a)
         elif isinstance(a, Tensor):
-            dtype = a.dtype
+            dtype, where = a.dtype, a.device
         elif isinstance(a, bool) or a is None:
             continue
-        elif isinstance(a, (str, Device)):
-            require_cpu(a)
+        elif isinstance(a, (str, int, Device)):
+            where = a
         else:
             raise TypeError(f"to() received an invalid combination of arguments - got ({type(a).__name__})")
     dtype = None if dtype is None else as_dtype(dtype)
-    if dtype is None or self.dtype is dtype:
-        return P.copy(self) if copy else self
-    return to_dtype(self, dtype)
+    here = self if dtype is None or self.dtype is dtype else to_dtype(self, dtype)
+    there = here if where is None else moved(here, where)
+    return P.copy(self) if copy and there is self else there
 
 
 def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
@@ -386,8 +391,8 @@ def _type_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
-    """The tensor itself: there is one device."""
-    return self
+    """The tensor on the CPU; the tensor itself if it is there."""
+    return moved(self, None)
 
 
 def _h(self: Tensor) -> Tensor:

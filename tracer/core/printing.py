@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.markup import preformatted
+from ..runtime.devices import DeviceArray, to_host
 from .context import context
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter | _Co
 
 def show(t: Tensor) -> str:
     """The text of a tensor, with non-default properties and the history."""
-    return text_of(t._observed("the text of a tensor"), t.dtype, history(t))
+    data, more = t._observed("the text of a tensor"), history(t)
+    if isinstance(data, DeviceArray):
+        data, more = to_host(data), ", ".join(filter(None, (f"device='{t.device}'", more)))
+    return text_of(data, t.dtype, more)
 
 
 def html(t: Tensor) -> str:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..ir.types import DType, TensorType, array_type, dtype_of
+from ..runtime.devices import DeviceArray
 from .context import SPECIAL, context, structure_changed
-from .device import current, device
+from .device import device, device_of
 from .layout import is_in_format, is_same_memory, overlaps
 from .printing import html, show
 from .size import Size
@@ -82,8 +83,8 @@ class Tensor(TensorMethods):
 
     @property
     def device(self) -> device:
-        """The device of the memory: the CPU. In the context of ``device("meta")`` this device."""
-        return current()
+        """The device of the memory. In the context of ``device("meta")`` this device instead of the CPU."""
+        return device_of(self._data)
 
     @property
     def ndim(self) -> int:
@@ -138,7 +139,8 @@ class Tensor(TensorMethods):
         return self._address() if self._data.size else 0
 
     def _address(self) -> int:
-        return int(self._data.__array_interface__["data"][0])
+        data: Any = self._data
+        return data.address if data.__class__ is DeviceArray else int(data.__array_interface__["data"][0])
 
     def __len__(self) -> int:
         if self._data.ndim == 0:
@@ -470,6 +472,8 @@ class Tensor(TensorMethods):
         """An array on the tensor's memory. Raises RuntimeError if the tensor requires a gradient, unless ``force``."""
         if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self._data.__class__ is not np.ndarray:
+            self._data.__array__()  # says what to do instead
         if WAITING:
             will_be_exposed(self)
         return self._data.view() if context.recorder is None else context.recorder.array(self)  # type: ignore[no-any-return]
@@ -575,7 +579,7 @@ _new = object.__new__
 def wrap(data: Any) -> Tensor:
     """A tensor on the given array, without copying."""
     t = _new(Tensor)
-    t._data = data if data.__class__ is np.ndarray else np.array(data)
+    t._data = data if data.__class__ is np.ndarray or isinstance(data, DeviceArray) else np.array(data)  # type: ignore[assignment]
     t._counter = UNCHANGED
     if SPECIAL and context.inference:
         t._inference = True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import no_grad
 from ..core.context import structure_changed
-from ..core.device import require_cpu, require_memory
+from ..core.device import memory_of, moved
 from ..core.tensor import Tensor
 from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tracing.announce import Announcing, AnnouncingDict
@@ -338,23 +338,26 @@ class Module(Stateful, Announcing):
         zero_grads(self.parameters(), set_to_none)
 
     def to(self: M, *args: Any, dtype: Any = None, device: Any = None, **more: Any) -> M:
-        """Casts floating parameters and buffers, in place: ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
+        """Casts floating parameters and buffers, and moves all, in place: ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
 
         Raises TypeError for a dtype that is not floating, RuntimeError for a device that tensors cannot be on.
         """
+        where = None
         for a in (*args, device):
             if isinstance(a, (DType, type)):
                 dtype = a
             elif isinstance(a, Tensor):
-                dtype = a.dtype
+                dtype, where = a.dtype, a.device
             elif not isinstance(a, bool):
-                require_cpu(a)
+                memory_of(a)  # which must exist
+                where = where if a is None else a
         if dtype is None:
-            return self
+            return self if where is None else self._apply(lambda t: moved(t, where))
         dtype = as_dtype(dtype)
         if not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
-        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t)
+        cast = lambda t: t.to(dtype) if t.is_floating_point() or t.is_complex() else t
+        return self._apply(cast if where is None else lambda t: moved(cast(t), where))
 
     def _apply(self: M, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> M:
         """Replaces parameters, their gradients, and buffers by a function's results; parameters stay the same objects."""
@@ -378,8 +381,7 @@ class Module(Stateful, Announcing):
         """Replaces parameters and buffers by tensors of the same shapes whose elements are arbitrary."""
         from ..ops.create import empty_like
 
-        require_memory(device)
-        return self._apply(empty_like, recurse)
+        return self._apply(lambda t: empty_like(t, device=device), recurse)
 
     def type(self: M, dst_type: Any) -> M:
         """Casts all parameters and buffers."""
@@ -390,9 +392,8 @@ class Module(Stateful, Announcing):
         return self
 
     def cuda(self: M, device: Any = None) -> M:
-        """Raises RuntimeError: tensors live on the CPU."""
-        require_cpu("cuda")
-        return self
+        """Moves all parameters and buffers to a CUDA device. Raises RuntimeError if there is none."""
+        return self.to("cuda" if device is None else device)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """No effect: call the result of ``tracer.trace(module)`` instead."""
@@ -414,8 +415,8 @@ class Module(Stateful, Announcing):
         return self.to(bfloat16)
 
     def cpu(self: M) -> M:
-        """The module itself: tensors live on the CPU."""
-        return self
+        """Moves all parameters and buffers to the CPU."""
+        return self.to("cpu")
 
     def extra_repr(self) -> str:
         return ""

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.device import require_memory
+from ..core.device import array_on, memory_for_new
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
+from ..runtime.devices import USED
 from ..tracing.arrays import is_runtime_array
 from ..tracing.scalars import RuntimeFloat, RuntimeInt
 from .common import element, is_number, operand, typed
@@ -46,14 +47,17 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def make(*args: Any, device: Any = None, out: Tensor | None = None, **more: Any) -> Tensor:
-        if device is not None:
-            require_memory(device)
+        if device is None and USED and args and function.__name__.endswith("_like") and isinstance(args[0], Tensor):
+            device = args[0].device
+        target = memory_for_new(device)
         if more:
             for name in _IGNORED:
                 more.pop(name, None)
             if more.get("dtype") is not None:
                 more["dtype"] = as_dtype(more["dtype"])
         t = function(*args, **more)
+        if target is not None:
+            t._data = array_on(t._data, target)
         return t if out is None else out.copy_(t)
 
     return make

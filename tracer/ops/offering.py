@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, TracebackType
 from typing import Any
 
+from ..core.device import require_one_device
 from ..core.inplace import require_apart
 from ..core.tensor import Tensor
+from ..runtime.devices import USED
 from .arguments import OPERAND, Taken, Unfit, combination, taken
 from .contracts import stated
 from .names import label, separate
@@ -62,6 +64,8 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     # Three separate parameters cost half as much as a tuple of arguments.
     @functools.wraps(function)
     def call(a: Any = _ABSENT, b: Any = _ABSENT, c: Any = _ABSENT, /, *rest: Any, **kwargs: Any) -> Any:
+        if USED:
+            require_one_device(name, (a, b, c, *rest, *kwargs.values()))
         args = (a, b, c, *rest) if c is not _ABSENT else (a, b) if b is not _ABSENT else (a,) if a is not _ABSENT else ()
         if kwargs or rest or (type(a), type(b), type(c)) not in plain:
             return call_anyhow(args, kwargs)

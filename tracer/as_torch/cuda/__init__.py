@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
-from ...cuda import device_count, is_available, manual_seed, manual_seed_all, synchronize
+from ...cuda import *
+from ...cuda import reset_peak_memory_stats
 from ..absent import rest_of
 from . import amp
 
 __getattr__ = rest_of("cuda")
 
 
-def empty_cache() -> None:
-    """No effect: no memory is kept on another device."""
+def reset_max_memory_allocated(device: Any = None) -> None:
+    """``reset_peak_memory_stats``."""
+    reset_peak_memory_stats(device)
 
 
-ipc_collect = reset_peak_memory_stats = reset_max_memory_allocated = empty_cache
+def ipc_collect() -> None:
+    """No effect: tensors are copied to other processes."""
 
 
-def memory_allocated(device: Any = None) -> int:
-    """0."""
-    return 0
-
-
-max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
 default_generators: tuple[Any, ...] = ()
 
 
@@ -50,8 +46,3 @@ def get_rng_state_all() -> list[Any]:
 
 def set_rng_state_all(new_states: Any) -> None:
     """No effect."""
-
-
-def device(device: Any) -> Any:
-    """A context without effect."""
-    return contextlib.nullcontext()

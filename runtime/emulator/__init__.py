@@ -1,4 +1,4 @@
-"""A PTX emulator on NumPy, for tests: runs compiled GPU kernels without a GPU and checks what they do.
+"""A PTX emulator on NumPy: runs compiled GPU kernels without a GPU and checks what they do.
 
     results = launch(Kernel(text), arguments, blocks, threads)
 

@@ -1,0 +1,139 @@
+"""Primitives on a device's arrays: each is a program of one operation, generated once for each types of its operands."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from ...ir import ops, pipeline
+from ...ir.graph import Builder, Graph
+from ...ir.interp import Build, using
+from ...ir.primitive import Kind, Primitive
+from ...ir.types import TensorType, array_type, dtype_of
+from ..programs.layout import lay_out
+from .array import DeviceArray, fill, on_host, to_device, to_host
+from .device import Device
+from .program import DeviceProgram
+
+_MOST = 4096  # programs of one operation
+
+
+def apply(primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any]) -> DeviceArray:
+    """A primitive on arrays of one device. An operand without axes may be a number, or an array on the host."""
+    device = next(x.device for x in operands if isinstance(x, DeviceArray))
+    arrays = [_operand(x, operands, device) for x in operands]
+    if primitive.makes_views and primitive.kind is not Kind.ELEMENTWISE:
+        (x,) = arrays
+        return _viewed(primitive, x, attrs)
+    types = tuple([array_type(x.dtype, x.shape) for x in arrays])
+    program = _program(device, primitive, types, tuple(sorted(attrs.items())))
+    if program is None:
+        return on_host(primitive.impl, arrays, attrs)
+    (result,) = program.run([x if x.flags.c_contiguous else contiguous(x) for x in arrays])
+    return result
+
+
+def _viewed(primitive: Primitive, x: DeviceArray, attrs: Mapping[str, Any]) -> DeviceArray:
+    if primitive is ops.reshape:
+        return x.reshape(attrs["shape"])
+    if primitive.lazy:
+        return on_host(primitive.impl, [x], attrs)
+    return DeviceArray(primitive.impl(x.layout, **attrs), x.memory)
+
+
+def _operand(x: Any, operands: Sequence[Any], device: Device) -> DeviceArray:
+    """An operand on the device. A Python number has the dtype of the other operand."""
+    if isinstance(x, DeviceArray):
+        return x
+    if isinstance(x, np.ndarray | np.generic):
+        return _scalar(np.asarray(x).tobytes(), x.dtype, device) if x.ndim == 0 else to_device(np.asarray(x), device)
+    dtypes = [dtype_of(y.dtype) for y in operands if hasattr(y, "dtype")]
+    like = max(dtypes, key=lambda d: d.category)
+    return _scalar(np.asarray(x, like.numpy).tobytes(), like.numpy, device)
+
+
+@functools.lru_cache(maxsize=256)
+def _scalar(data: bytes, dtype: np.dtype[Any], device: Device) -> DeviceArray:
+    return to_device(np.frombuffer(data, dtype).reshape(()), device)
+
+
+@functools.lru_cache(maxsize=_MOST)
+def _program(
+    device: Device, primitive: Primitive, types: tuple[TensorType, ...], attrs: tuple[Any, ...]
+) -> DeviceProgram | None:
+    """The program of one operation; None if it is not compiled."""
+    builder = Builder(primitive.name)
+    values = [builder.input(t) for t in types]
+    with using(Build(builder)):
+        result = primitive(*values, **dict(attrs))
+    return _compiled(builder.finish([result]), device)
+
+
+def _compiled(graph: Graph, device: Device) -> DeviceProgram:
+    return DeviceProgram(lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS, thorough=False), device.type), device)
+
+
+@functools.lru_cache(maxsize=_MOST)
+def _gathered(device: Device, span: TensorType, shape: tuple[int, ...], strides: tuple[int, ...]) -> DeviceProgram:
+    """The program that copies a strided view of adjacent elements."""
+    builder = Builder("contiguous")
+    whole = builder.input(span)
+    (view,) = builder.append(ops.strided, [whole], {"shape": shape, "strides": strides, "offset": 0})
+    return _compiled(builder.finish([view]), device)
+
+
+def contiguous(x: DeviceArray) -> DeviceArray:
+    """A contiguous copy of an array."""
+    device = x.device
+    if x.flags.c_contiguous or not x.size:
+        out = type(x)(device.layout(x.address, x.shape, x.dtype), x.memory)  # only for its type
+        out = _empty(device, x)
+        if x.size:
+            device.copy(out.address, x.address, x.nbytes)
+        return out
+    strides = tuple([s // x.itemsize for s in x.strides])
+    native = dtype_of(x.dtype).is_native
+    if not native or min(strides) < 0:
+        return to_device(to_host(x), device)
+    low, high = byte_bounds(x.layout)
+    span = DeviceArray(device.layout(low, ((high - low) // x.itemsize,), x.dtype), x.memory)
+    (result,) = _gathered(device, array_type(x.dtype, span.shape), x.shape, strides).run([span])
+    return result
+
+
+def _empty(device: Device, like: DeviceArray) -> DeviceArray:
+    from .array import Memory
+
+    return Memory(device, like.nbytes).array(like.shape, like.dtype)
+
+
+def cast(x: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
+    """The elements in another dtype."""
+    return apply(ops.cast, [x], {"dtype": dtype_of(dtype).short})
+
+
+_UFUNCS: dict[Any, Callable[[], Primitive]] = {
+    np.add: lambda: ops.add,
+    np.subtract: lambda: ops.sub,
+    np.multiply: lambda: ops.mul,
+    np.true_divide: lambda: ops.div,
+    np.negative: lambda: ops.neg,
+}
+
+
+def elementwise(ufunc: Any, operands: Sequence[Any]) -> DeviceArray | None:
+    """What a NumPy function computes, if a primitive computes the same: floating operands of one dtype, and numbers."""
+    find = _UFUNCS.get(ufunc)
+    dtypes = {x.dtype for x in operands if hasattr(x, "dtype")}
+    if find is None or len(dtypes) != 1 or next(iter(dtypes)).kind not in "fV":
+        return None
+    if any(isinstance(x, np.ndarray) and x.ndim for x in operands):
+        return None
+    return apply(find(), operands, {})
+
+
+__all__ = ["apply", "cast", "contiguous", "elementwise", "fill"]

@@ -1,0 +1,350 @@
+"""An array in a device's memory, with NumPy's protocol.
+
+Shape, strides, dtype and address are those of a NumPy array, ``layout``, whose elements cannot be read on the host. NumPy makes
+views, because they only compute with strides. What computes with elements does it on the device if a primitive corresponds to
+NumPy's function, and otherwise on copies on the host (``on_host``), with a warning that names the function.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+if TYPE_CHECKING:
+    from .device import Device
+
+
+USED: list[Device] = []  # the device of the first allocation: until then all arrays are NumPy's
+
+
+class Memory:
+    """An allocation: its device, address and size. It is given back when nothing refers to it."""
+
+    __slots__ = ("address", "device", "nbytes")
+
+    def __init__(self, device: Device, nbytes: int):
+        if not USED:
+            USED.append(device)
+        self.device, self.nbytes = device, nbytes
+        self.address = device.allocate(nbytes)
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            self.device.free(self.address, self.nbytes)
+
+    def array(self, shape: Sequence[int], dtype: Any, offset: int = 0) -> DeviceArray:
+        """A contiguous array at an offset in bytes."""
+        return DeviceArray(self.device.layout(self.address + offset, tuple(shape), np.dtype(dtype)), self)
+
+
+class DeviceArray(NDArrayOperatorsMixin):
+    """An array of a device. ``memory`` is the allocation that its elements are in."""
+
+    __slots__ = ("__weakref__", "layout", "memory")
+
+    def __init__(self, layout: np.ndarray[Any, Any], memory: Memory):
+        self.layout, self.memory = layout, memory
+
+    # What NumPy's arrays have, without their elements.
+
+    @property
+    def device(self) -> Device:
+        return self.memory.device
+
+    shape = property(lambda self: self.layout.shape)
+    strides = property(lambda self: self.layout.strides)
+    dtype = property(lambda self: self.layout.dtype)
+    ndim = property(lambda self: self.layout.ndim)
+    size = property(lambda self: self.layout.size)
+    itemsize = property(lambda self: self.layout.itemsize)
+    nbytes = property(lambda self: self.layout.nbytes)
+    flags = property(lambda self: self.layout.flags)
+    base = property(lambda self: self.memory)
+    T = property(lambda self: self._view(self.layout.T))
+
+    @property
+    def address(self) -> int:
+        """The address of the first element."""
+        return int(self.layout.__array_interface__["data"][0])
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+    def __repr__(self) -> str:
+        return f"DeviceArray({to_host(self)!r}, device={str(self.device)!r})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        raise TypeError(
+            f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
+            "first."
+        )
+
+    # Views.
+
+    def _view(self, layout: np.ndarray[Any, Any]) -> DeviceArray:
+        return DeviceArray(layout, self.memory)
+
+    def reshape(self, *shape: Any, order: Any = "C") -> DeviceArray:
+        shape = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
+        try:
+            return self._view(self.layout.reshape(shape, copy=False))
+        except ValueError:
+            if self.flags.c_contiguous:  # the shape does not fit
+                raise
+            return self.copy().reshape(shape)
+
+    def transpose(self, *axes: Any) -> DeviceArray:
+        return self._view(self.layout.transpose(*axes))
+
+    def swapaxes(self, a: int, b: int) -> DeviceArray:
+        return self._view(self.layout.swapaxes(a, b))
+
+    def squeeze(self, axis: Any = None) -> DeviceArray:
+        return self._view(self.layout.squeeze(axis))
+
+    def view(self, *dtype: Any, **kwargs: Any) -> DeviceArray:
+        return self._view(self.layout.view(*dtype, **kwargs))
+
+    def ravel(self) -> DeviceArray:
+        return self.reshape(-1)
+
+    def __getitem__(self, index: Any) -> Any:
+        if _is_basic(index):
+            parts = index if isinstance(index, tuple) else (index,)
+            whole = parts if any(p is Ellipsis for p in parts) else (*parts, Ellipsis)
+            part = self._view(self.layout[whole])
+            return part if part.ndim or whole is parts else to_host(part)[()]
+        return on_host(np.ndarray.__getitem__, (self, index), {})
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if _is_basic(index):
+            parts = index if isinstance(index, tuple) else (index,)
+            part = self._view(self.layout[parts if any(p is Ellipsis for p in parts) else (*parts, Ellipsis)])
+            fill(part, value)
+        else:
+            on_host(np.ndarray.__setitem__, (self, index, value), {}, writes=(self,))
+
+    # Elements.
+
+    def copy(self, order: Any = "C") -> DeviceArray:
+        """A contiguous copy."""
+        return self.device.contiguous(self)
+
+    def astype(
+        self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+    ) -> DeviceArray:
+        if self.dtype == np.dtype(dtype):
+            return self.copy() if copy else self
+        return self.device.cast(self, np.dtype(dtype))
+
+    def item(self, *index: Any) -> Any:
+        return to_host(self).item(*index)
+
+    def tolist(self) -> Any:
+        return to_host(self).tolist()
+
+    def fill(self, value: Any) -> None:
+        fill(self, value)
+
+    def __bool__(self) -> bool:
+        return bool(to_host(self))
+
+    def __int__(self) -> int:
+        return int(to_host(self))
+
+    def __float__(self) -> float:
+        return float(to_host(self))
+
+    def __index__(self) -> int:
+        return to_host(self).__index__()
+
+    def __getattr__(self, name: str) -> Any:
+        """Any other method of NumPy's arrays: on the host."""
+        method = None if name.startswith("__") else getattr(np.ndarray, name, None)
+        if method is None:
+            raise AttributeError(f"a device's array has no attribute {name!r}")
+        if not callable(method):  # real, imag, flat
+            return on_host(getattr, (self, name), {})
+        return lambda *args, **kwargs: on_host(method, (self, *args), kwargs)
+
+    # NumPy's functions.
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and not kwargs and (found := self.device.elementwise(ufunc, inputs)) is not None:
+            return found
+        out = kwargs.get("out", ())
+        writes = tuple(x for x in (inputs[0] if method == "at" else None, *out) if isinstance(x, DeviceArray))
+        return on_host(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs, writes)
+
+    def __array_function__(self, function: Any, types: Iterable[type], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        known = _FUNCTIONS.get(function)
+        return known(*args, **kwargs) if known is not None else on_host(function, args, kwargs)
+
+
+def _is_basic(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(
+        p is None or p is Ellipsis or (isinstance(p, int | np.integer | slice) and not isinstance(p, bool)) for p in parts
+    )
+
+
+def to_host(array: DeviceArray) -> np.ndarray[Any, Any]:
+    """A copy in the host's memory, with the same strides if the elements are dense."""
+    layout = array.layout
+    if not layout.size:
+        return np.empty(layout.shape, layout.dtype)
+    low, high = byte_bounds(layout)
+    data = array.device.read(low, high - low)
+    return np.ndarray(layout.shape, layout.dtype, data, array.address - low, layout.strides).copy("K")
+
+
+def to_device(array: np.ndarray[Any, Any], device: Device) -> DeviceArray:
+    """A copy in a device's memory, contiguous."""
+    out = Memory(device, array.nbytes).array(array.shape, array.dtype)
+    if array.size:
+        device.write(out.address, np.ascontiguousarray(array))
+    return out
+
+
+def fill(to: DeviceArray, value: Any) -> None:
+    """Writes a value, broadcast to the array's shape, into it."""
+    if isinstance(value, DeviceArray) and value.memory.device is not to.memory.device:
+        value = to_host(value)
+    if not to.size:
+        np.broadcast_to(np.empty(np.shape(value)), to.shape)
+        return
+    if to.flags.c_contiguous and isinstance(value, DeviceArray):
+        given = value if value.dtype == to.dtype else value.astype(to.dtype)
+        source = given if given.shape == to.shape and given.flags.c_contiguous else broadcast_to(given, to.shape).copy()
+        to.device.copy(to.address, source.address, to.nbytes)
+        return
+    if to.flags.c_contiguous:
+        whole = np.empty(to.shape, to.dtype)
+        whole[...] = value
+        to.device.write(to.address, whole)
+        return
+    low, high = byte_bounds(to.layout)
+    data = to.device.read(low, high - low)
+    part = np.ndarray(to.shape, to.dtype, data, to.address - low, to.strides)
+    part[...] = to_host(value) if isinstance(value, DeviceArray) else value
+    to.device.write(low, data)
+
+
+def broadcast_to(array: DeviceArray, shape: Any, subok: bool = False) -> DeviceArray:
+    return array._view(np.broadcast_to(array.layout, shape))
+
+
+# The host, for what has no kernel.
+
+_named: set[str] = set()
+
+
+def on_host(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], writes: Sequence[DeviceArray] = ()
+) -> Any:
+    """Calls a function with copies of the devices' arrays; arrays that it returns are copied to the device. ``writes``: arguments
+    that it changes.
+    """
+    copies: dict[int, np.ndarray[Any, Any]] = {}
+    found: list[Device] = []
+
+    def given(x: Any) -> Any:
+        if isinstance(x, DeviceArray):
+            found.append(x.device)
+            if id(x) not in copies:
+                copies[id(x)] = to_host(x)
+            return copies[id(x)]
+        if x.__class__ in (tuple, list):
+            return x.__class__(given(y) for y in x)
+        return x
+
+    new_args, new_kwargs = given(tuple(args)), {k: given(v) for k, v in kwargs.items()}
+    device = found[0]
+    warn_of(getattr(function, "__name__", str(function)))
+    result = function(*new_args, **new_kwargs)
+    for x in writes:
+        fill(x, copies[id(x)])
+    back = {id(copies[id(x)]): x for x in writes}
+
+    def returned(x: Any) -> Any:
+        if isinstance(x, np.ndarray | np.generic):
+            return back[id(x)] if id(x) in back else to_device(np.asarray(x), device)
+        if x.__class__ in (tuple, list):
+            return x.__class__(returned(y) for y in x)
+        return x
+
+    return returned(result)
+
+
+def warn_of(name: str) -> None:
+    """Says, once for each operation, that it is computed on the host."""
+    if name not in _named:
+        _named.add(name)
+        warnings.warn(
+            f"{name} has no kernel for this device: its operands are copied to the host and back", UserWarning, stacklevel=3
+        )
+
+
+def _on_layout(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that only makes a view."""
+    return lambda array, *args, **kwargs: array._view(function(array.layout, *args, **kwargs))
+
+
+def _may_share(a: Any, b: Any, max_work: Any = None) -> bool:
+    alike = isinstance(a, DeviceArray) and isinstance(b, DeviceArray) and a.memory is b.memory
+    return alike and bool(np.may_share_memory(a.layout, b.layout))
+
+
+def _new(array: DeviceArray, shape: Any = None, dtype: Any = None) -> DeviceArray:
+    layout = array.layout
+    shape = layout.shape if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
+    dtype = np.dtype(layout.dtype if dtype is None else dtype)
+    return Memory(array.device, int(np.prod(shape, dtype=np.int64)) * dtype.itemsize).array(shape, dtype)
+
+
+def _full(
+    array: DeviceArray, value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
+) -> DeviceArray:
+    out = _new(array, shape, dtype)
+    fill(out, value)
+    return out
+
+
+def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    if where is not True:
+        on_host(np.copyto, (dst, src), {"casting": casting, "where": where}, writes=(dst,))
+    elif isinstance(dst, DeviceArray):
+        fill(dst, src)
+    else:
+        np.copyto(dst, to_host(src), casting=casting)  # type: ignore[arg-type]
+
+
+def _writes_first(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda array, *args, **kwargs: on_host(function, (array, *args), kwargs, writes=(array,))
+
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    **{
+        f: _on_layout(f)
+        for f in (np.transpose, np.swapaxes, np.moveaxis, np.expand_dims, np.squeeze, np.broadcast_to, np.flip, np.diagonal)
+    },
+    **{f: _writes_first(f) for f in (np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis)},
+    np.reshape: lambda a, shape, order="C", copy=None: a.reshape(shape),
+    np.ravel: lambda a, order="C": a.ravel(),
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.may_share_memory: _may_share,
+    np.shares_memory: _may_share,
+    np.copyto: _copyto,
+    np.copy: lambda a, order="K", subok=False: a.copy(),
+    np.empty_like: lambda a, dtype=None, order="K", subok=True, shape=None: _new(a, shape, dtype),
+    np.zeros_like: lambda a, dtype=None, order="K", subok=True, shape=None: _full(a, 0, dtype, shape=shape),
+    np.ones_like: lambda a, dtype=None, order="K", subok=True, shape=None: _full(a, 1, dtype, shape=shape),
+    np.full_like: _full,
+}

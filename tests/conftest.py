@@ -19,6 +19,29 @@ def _without_earlier_objects():
     gc.freeze()
 
 
+@pytest.fixture(scope="module")
+def emulated():
+    """Two emulated CUDA devices; the first."""
+    from tracer.runtime.devices import device
+    from tracer.runtime.devices.emulated import EmulatedCuda
+
+    before = dict(device._kinds)
+    device.register("cuda", lambda: [EmulatedCuda(0), EmulatedCuda(1)])
+    yield device.device_named("cuda")
+    device._kinds.clear()
+    device._kinds.update(before)
+
+
+@pytest.fixture
+def on_cuda(emulated):
+    """New tensors are made there."""
+    import tracer
+
+    tracer.set_default_device("cuda")
+    yield
+    tracer.set_default_device(None)
+
+
 @pytest.fixture(params=["host", "x86-64-v2", "x86-64-v3"])
 def each_cpu(request):
     """Runs a test once for each CPU whose code this machine can run."""

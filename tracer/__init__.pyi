@@ -44,6 +44,7 @@ from . import fft as fft
 from .core.dlpack import from_dlpack as from_dlpack
 from . import func as func
 from .linalg.factorizations import geqrf as geqrf
+from .core.device import get_default_device as get_default_device
 from .core.threads import get_num_threads as get_num_threads
 from .random import get_rng_state as get_rng_state
 from .interop.layers import grid_sampler as grid_sampler
@@ -85,6 +86,7 @@ from .linalg.factorizations import qr as qr
 from . import random as random
 from .serialization import save as save
 from .random import seed as seed
+from .core.device import set_default_device as set_default_device
 from .autograd.modes import set_grad_enabled as set_grad_enabled
 from .core.threads import set_num_threads as set_num_threads
 from .random import set_rng_state as set_rng_state

@@ -12,9 +12,7 @@ from typing import Any
 from .core.device import device as Place
 from .core.device import memory_of
 from .runtime.devices import Device
-from .runtime.devices.device import OutOfMemoryError, devices_of
-
-_current = 0
+from .runtime.devices.device import OutOfMemoryError, devices_of, selected
 
 
 def is_available() -> bool:
@@ -29,7 +27,7 @@ def device_count() -> int:
 
 def _device(device: Any = None) -> Device:
     """A device by number or name. Raises RuntimeError if it does not exist."""
-    named = Place("cuda", device if device is not None else _current) if device is None or isinstance(device, int) else device
+    named = Place("cuda", device) if device is None or isinstance(device, int) else device
     found = memory_of(named)
     if found is None:
         raise RuntimeError(f"expected a CUDA device, but got {named}")
@@ -43,8 +41,7 @@ def current_device() -> int:
 
 def set_device(device: Any) -> None:
     """Sets the device that ``current_device`` returns. Raises RuntimeError if it does not exist."""
-    global _current
-    _current = _device(device).index
+    selected["cuda"] = _device(device).index
 
 
 def get_device_name(device: Any = None) -> str:

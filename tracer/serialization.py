@@ -76,7 +76,7 @@ def _describe(x: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """``x`` as JSON; its tensors are added to ``arrays`` under dotted names."""
     if isinstance(x, Tensor):
         name = path or "tensor"
-        array = np.array(x.detach().numpy(), order="C")
+        array = np.array(x.detach().cpu().numpy(), order="C")
         wide = array.dtype == np.complex128  # not in the format: stored as pairs of parts
         arrays[name] = np.stack([array.real, array.imag], -1) if wide else array
         return {"tensor": name, "complex": True} if wide else {"tensor": name}

@@ -15,16 +15,16 @@ from ...ir.interp import Build, using
 from ...ir.primitive import Kind, Primitive
 from ...ir.types import TensorType, array_type, dtype_of
 from ..programs.layout import lay_out
-from .array import DeviceArray, fill, on_host, to_device, to_host
+from ..programs.plan import Plan
+from .array import ALIGNED, DeviceArray, Memory, on_host, to_device, to_host
 from .device import Device
 from .program import DeviceProgram
 
 _MOST = 4096  # programs of one operation
 
 
-def apply(primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any]) -> DeviceArray:
-    """A primitive on arrays of one device. An operand without axes may be a number, or an array on the host."""
-    device = next(x.device for x in operands if isinstance(x, DeviceArray))
+def apply(device: Device, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any]) -> DeviceArray:
+    """``Device.apply``."""
     arrays = [_operand(x, operands, device) for x in operands]
     if primitive.makes_views and primitive.kind is not Kind.ELEMENTWISE:
         (x,) = arrays
@@ -33,13 +33,16 @@ def apply(primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any
     program = _program(device, primitive, types, tuple(sorted(attrs.items())))
     if program is None:
         return on_host(primitive.impl, arrays, attrs)
-    (result,) = program.run([x if x.flags.c_contiguous else contiguous(x) for x in arrays])
+    whole = [x if x.flags.c_contiguous else contiguous(x) for x in arrays]
+    (result,) = program.run([x.address for x in whole])
     return result
 
 
 def _viewed(primitive: Primitive, x: DeviceArray, attrs: Mapping[str, Any]) -> DeviceArray:
     if primitive is ops.reshape:
         return x.reshape(attrs["shape"])
+    if primitive is ops.view_as_complex and x.size and x.strides[-1] != x.itemsize:
+        x = contiguous(x)
     if primitive.lazy:
         return on_host(primitive.impl, [x], attrs)
     return DeviceArray(primitive.impl(x.layout, **attrs), x.memory)
@@ -73,25 +76,29 @@ def _program(
     return _compiled(builder.finish([result]), device)
 
 
+def plan(graph: Graph, device: Device) -> Plan:
+    """The plan of a graph for a device."""
+    return lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS, thorough=False), device.type)
+
+
 def _compiled(graph: Graph, device: Device) -> DeviceProgram:
-    return DeviceProgram(lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS, thorough=False), device.type), device)
+    return DeviceProgram(plan(graph, device), device)
 
 
 @functools.lru_cache(maxsize=_MOST)
-def _gathered(device: Device, span: TensorType, shape: tuple[int, ...], strides: tuple[int, ...]) -> DeviceProgram:
+def _gathered(device: Device, span: TensorType, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> DeviceProgram:
     """The program that copies a strided view of adjacent elements."""
     builder = Builder("contiguous")
     whole = builder.input(span)
-    (view,) = builder.append(ops.strided, [whole], {"shape": shape, "strides": strides, "offset": 0})
+    (view,) = builder.append(ops.strided, [whole], {"shape": shape, "strides": strides, "offset": offset})
     return _compiled(builder.finish([view]), device)
 
 
 def contiguous(x: DeviceArray) -> DeviceArray:
     """A contiguous copy of an array."""
     device = x.device
-    if x.flags.c_contiguous or not x.size:
-        out = type(x)(device.layout(x.address, x.shape, x.dtype), x.memory)  # only for its type
-        out = _empty(device, x)
+    if x.layout.flags.c_contiguous or not x.size:
+        out = Memory(device, x.nbytes).array(x.shape, x.dtype)
         if x.size:
             device.copy(out.address, x.address, x.nbytes)
         return out
@@ -100,20 +107,16 @@ def contiguous(x: DeviceArray) -> DeviceArray:
     if not native or min(strides) < 0:
         return to_device(to_host(x), device)
     low, high = byte_bounds(x.layout)
-    span = DeviceArray(device.layout(low, ((high - low) // x.itemsize,), x.dtype), x.memory)
-    (result,) = _gathered(device, array_type(x.dtype, span.shape), x.shape, strides).run([span])
+    low -= low % ALIGNED if x.itemsize <= ALIGNED else 0
+    (result,) = _gathered(
+        device, array_type(x.dtype, ((high - low) // x.itemsize,)), x.shape, strides, (x.address - low) // x.itemsize
+    ).run([low])
     return result
-
-
-def _empty(device: Device, like: DeviceArray) -> DeviceArray:
-    from .array import Memory
-
-    return Memory(device, like.nbytes).array(like.shape, like.dtype)
 
 
 def cast(x: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
     """The elements in another dtype."""
-    return apply(ops.cast, [x], {"dtype": dtype_of(dtype).short})
+    return apply(x.device, ops.cast, [x], {"dtype": dtype_of(dtype).short})
 
 
 _UFUNCS: dict[Any, Callable[[], Primitive]] = {
@@ -133,7 +136,5 @@ def elementwise(ufunc: Any, operands: Sequence[Any]) -> DeviceArray | None:
         return None
     if any(isinstance(x, np.ndarray) and x.ndim for x in operands):
         return None
-    return apply(find(), operands, {})
-
-
-__all__ = ["apply", "cast", "contiguous", "elementwise", "fill"]
+    device = next(x.device for x in operands if isinstance(x, DeviceArray))
+    return apply(device, find(), operands, {})

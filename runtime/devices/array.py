@@ -15,6 +15,8 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from ..support.objects import address as host_address
+
 if TYPE_CHECKING:
     from .device import Device
 
@@ -42,6 +44,19 @@ class Memory:
         return DeviceArray(self.device.layout(self.address + offset, tuple(shape), np.dtype(dtype)), self)
 
 
+ALIGNED = 16  # bytes: kernels read this many at once
+
+
+class Flags:
+    """What programs ask of an array's memory. To a kernel, an array that is not aligned is not contiguous."""
+
+    __slots__ = ("c_contiguous", "writeable")
+
+    def __init__(self, layout: np.ndarray[Any, Any]):
+        self.c_contiguous = layout.flags.c_contiguous and (host_address(layout) % ALIGNED == 0 or not layout.size)
+        self.writeable = True
+
+
 class DeviceArray(NDArrayOperatorsMixin):
     """An array of a device. ``memory`` is the allocation that its elements are in."""
 
@@ -63,14 +78,14 @@ class DeviceArray(NDArrayOperatorsMixin):
     size = property(lambda self: self.layout.size)
     itemsize = property(lambda self: self.layout.itemsize)
     nbytes = property(lambda self: self.layout.nbytes)
-    flags = property(lambda self: self.layout.flags)
+    flags = property(lambda self: Flags(self.layout))
     base = property(lambda self: self.memory)
     T = property(lambda self: self._view(self.layout.T))
 
     @property
     def address(self) -> int:
         """The address of the first element."""
-        return int(self.layout.__array_interface__["data"][0])
+        return host_address(self.layout)
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -94,7 +109,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         try:
             return self._view(self.layout.reshape(shape, copy=False))
         except ValueError:
-            if self.flags.c_contiguous:  # the shape does not fit
+            if self.layout.flags.c_contiguous:  # the shape does not fit
                 raise
             return self.copy().reshape(shape)
 
@@ -186,6 +201,23 @@ class DeviceArray(NDArrayOperatorsMixin):
         return known(*args, **kwargs) if known is not None else on_host(function, args, kwargs)
 
 
+def address(array: np.ndarray[Any, Any] | DeviceArray) -> int:
+    """The address of an array's first element, in the memory of its device."""
+    return host_address(array) if array.__class__ is np.ndarray else array.address  # type: ignore[union-attr]
+
+
+def bounds(array: np.ndarray[Any, Any] | DeviceArray) -> tuple[int, int]:
+    """The addresses of an array's first byte, and after its last."""
+    return byte_bounds(array.layout if isinstance(array, DeviceArray) else array)
+
+
+def contiguous(array: Any) -> Any:
+    """The array, or a contiguous copy on its device."""
+    if array.flags.c_contiguous:
+        return array
+    return array.copy() if isinstance(array, DeviceArray) else np.ascontiguousarray(array)
+
+
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return all(
@@ -218,12 +250,12 @@ def fill(to: DeviceArray, value: Any) -> None:
     if not to.size:
         np.broadcast_to(np.empty(np.shape(value)), to.shape)
         return
-    if to.flags.c_contiguous and isinstance(value, DeviceArray):
+    if to.layout.flags.c_contiguous and isinstance(value, DeviceArray):
         given = value if value.dtype == to.dtype else value.astype(to.dtype)
         source = given if given.shape == to.shape and given.flags.c_contiguous else broadcast_to(given, to.shape).copy()
         to.device.copy(to.address, source.address, to.nbytes)
         return
-    if to.flags.c_contiguous:
+    if to.layout.flags.c_contiguous:
         whole = np.empty(to.shape, to.dtype)
         whole[...] = value
         to.device.write(to.address, whole)
@@ -247,8 +279,8 @@ _named: set[str] = set()
 def on_host(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], writes: Sequence[DeviceArray] = ()
 ) -> Any:
-    """Calls a function with copies of the devices' arrays; arrays that it returns are copied to the device. ``writes``: arguments
-    that it changes.
+    """Calls a function with copies of the devices' arrays, and copies arrays that it returns to the device. ``writes``:
+    arguments that it changes.
     """
     copies: dict[int, np.ndarray[Any, Any]] = {}
     found: list[Device] = []

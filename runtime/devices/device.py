@@ -9,12 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .array import DeviceArray
+
+if TYPE_CHECKING:
+    from ...ir.primitive import Primitive
 
 _ROUND = 512  # bytes: sizes of allocations are multiples
 
@@ -26,8 +29,9 @@ class OutOfMemoryError(RuntimeError):
 class Device:
     """One device. ``str(device)`` is the name that users give it."""
 
-    def __init__(self, type: str, index: int):
-        self.type, self.index = type, index
+    def __init__(self, type: str, index: int, name: str, total_memory: int):
+        """``name``: that of the hardware; ``total_memory``: in bytes."""
+        self.type, self.index, self.name, self.total_memory = type, index, name, total_memory
         self._lock = threading.RLock()  # an array may be freed while another is allocated
         self._unused: dict[int, list[int]] = {}  # addresses of freed allocations, by size
         self.allocated = self.reserved = self.most_allocated = self.most_reserved = 0  # bytes
@@ -36,16 +40,6 @@ class Device:
         return f"{self.type}:{self.index}"
 
     # A kind of device implements these.
-
-    @property
-    def name(self) -> str:
-        """The name of the hardware."""
-        raise NotImplementedError
-
-    @property
-    def total_memory(self) -> int:
-        """Bytes."""
-        raise NotImplementedError
 
     def reserve(self, nbytes: int) -> int:
         """The address of new memory. Raises MemoryError if there is none."""
@@ -132,6 +126,12 @@ class Device:
 
     # Arrays.
 
+    def apply(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any]) -> DeviceArray:
+        """A primitive on arrays of this device. Operands without axes may be numbers; those on the host are copied."""
+        from .apply import apply  # imports the compiler
+
+        return apply(self, primitive, operands, attrs)
+
     def contiguous(self, array: DeviceArray) -> DeviceArray:
         """A contiguous copy."""
         from .apply import contiguous
@@ -158,7 +158,18 @@ def _shown(nbytes: int) -> str:
     return f"{nbytes} bytes"
 
 
+class Applying:
+    """The interpreter of primitives that computes on a device."""
+
+    def __init__(self, device: Device):
+        self.device = device
+
+    def bind(self, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Any:
+        return self.device.apply(primitive, args, attrs)
+
+
 _kinds: dict[str, Callable[[], list[Device]]] = {}
+selected: dict[str, int] = {}  # the device that a kind's name alone stands for; the first unless another was selected
 
 
 def register(type: str, devices: Callable[[], list[Device]]) -> None:
@@ -179,16 +190,17 @@ def device_named(type: str, index: int | None = None) -> Device:
     """A device. Raises RuntimeError, in PyTorch's words, if it does not exist."""
     found = devices_of(type)
     if not found:
-        raise RuntimeError(f"no device '{type}': {_missing(type)}")
-    if not 0 <= (index or 0) < len(found):
-        raise RuntimeError(f"{type.upper()} error: invalid device ordinal: {index}; there are {len(found)}")
-    return found[index or 0]
+        raise RuntimeError(f"no device '{type if index is None else f'{type}:{index}'}': {_missing(type)}")
+    number = selected.get(type, 0) if index is None else index
+    if not 0 <= number < len(found):
+        raise RuntimeError(f"{type.upper()} error: invalid device ordinal: {number}; there are {len(found)}")
+    return found[number]
 
 
 def _missing(type: str) -> str:
     if type == "cuda":
-        return "no NVIDIA GPU can be used (`tracer info` says why; TRACER_CUDA=emulate runs an emulated one)"
-    return "tensors live on 'cpu' and 'cuda'"
+        return "tensors live on 'cpu', because no NVIDIA GPU can be used (TRACER_CUDA=emulate runs an emulated one)"
+    return "tensors live on 'cpu'"
 
 
 def _cuda() -> list[Device]:

@@ -28,7 +28,7 @@ _MOST_BLOCKS = 64  # of a launch: loops over the grid support any number, and ea
 
 class EmulatedCuda(Device):
     def __init__(self, index: int):
-        super().__init__("cuda", index)
+        super().__init__("cuda", index, "emulated CUDA device", _TOTAL)
         # Addresses without memory: any access by the host is a fault.
         self._range = mmap.mmap(-1, 4 * _TOTAL, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, prot=0)
         self._base = int(np.frombuffer(self._range, np.uint8).__array_interface__["data"][0])
@@ -38,16 +38,8 @@ class EmulatedCuda(Device):
         self._memory: dict[int, np.ndarray[Any, Any]] = {}  # their bytes
         self._used = 0
 
-    @property
-    def name(self) -> str:
-        return "emulated CUDA device"
-
-    @property
-    def total_memory(self) -> int:
-        return _TOTAL
-
     def reserve(self, nbytes: int) -> int:
-        if self._used + nbytes > _TOTAL:
+        if self._used + nbytes > self.total_memory:
             raise MemoryError
         if found := self._free.get(nbytes):
             address = found.pop()

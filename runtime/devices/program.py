@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -15,28 +16,37 @@ from ...ir.parse import parse_graph
 from ...ir.types import TensorType
 from ..programs.plan import STATUS, Plan, StepKind
 from ..programs.program import ERRORS
-from .array import DeviceArray, Memory, to_host, warn_of
+from .array import DeviceArray, Memory, to_device, to_host, warn_of
 from .device import Device
 
 
 class DeviceProgram:
     """The executable form of a plan on a device."""
 
-    def __init__(self, plan: Plan, device: Device):
-        self.plan, self.device = plan, device
+    lock = None  # calls have separate memory
+
+    def __init__(self, plan: Plan, device: Device, on_host: frozenset[int] = frozenset()):
+        """``on_host``: inputs in the host's memory. They are copied to the device, and back if they are updated."""
+        self.plan, self.device, self.on_host = plan, device, on_host
+        self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
         self._words = np.array(plan.words or [0], np.int64)
         self._constants = Memory(device, len(plan.constants))
         if plan.constants:
             device.write(self._constants.address, np.frombuffer(plan.constants, np.uint8))
-        self._checks = any(plan.kinds[k].checks for k in plan.steps)
+        self._checks = any(kind.checks for kind in self.steps)
+
+    @property
+    def steps(self) -> list[StepKind]:
+        """The steps, in order."""
+        return [self.plan.kinds[k] for k in self.plan.steps]
 
     @property
     def nbytes(self) -> int:
         """The memory that is kept between calls."""
         return len(self.plan.constants)
 
-    def run(self, inputs: Sequence[DeviceArray]) -> list[DeviceArray]:
-        """The results that are not updates. Inputs are contiguous; updated ones are overwritten.
+    def run(self, inputs: Sequence[int]) -> list[DeviceArray]:
+        """The results that are not updates. Inputs are given by address and contiguous; updated ones are overwritten.
 
         Raises IndexError if a position is out of range, RuntimeError for an integer division by zero.
         """
@@ -50,25 +60,34 @@ class DeviceProgram:
         bases = {"arena": arena, "constants": self._constants, "status": status}
         for base, positions in plan.relocations.items():
             words[positions] += bases[base].address
-        slots = [a.address for a in (*inputs, *results)]
+        copies = {i: self._copy_of(i, inputs[i]) for i in self.on_host}
+        slots = [*(copies[i].address if i in copies else a for i, a in enumerate(inputs)), *(a.address for a in results)]
         for position, slot, offset in plan.patches:
             words[position] = slots[slot] + offset
         ends = [*plan.starts[1:], len(words)]
-        for k, start, end in zip(plan.steps, plan.starts, ends, strict=True):
-            kind, arguments = plan.kinds[k], words[start:end].tolist()
+        for kind, start, end in zip(self.steps, plan.starts, ends, strict=True):
+            arguments = words[start:end].tolist()
             if kind.source:
                 device.launch(kind.source, kind.launch, arguments)
             else:
-                _without_kernel(kind, arguments, bases.values(), (*inputs, *results))
+                _without_kernel(kind, arguments, device)
         if self._checks:
             self._raise_failure(device.read(status.address, status.nbytes).view(np.int64).reshape(-1, 2))
+        for i in copies.keys() & set(plan.updates.values()):
+            new = to_host(copies[i])
+            ctypes.memmove(inputs[i], new.ctypes.data, new.nbytes)
         return results
+
+    def _copy_of(self, i: int, where: int) -> DeviceArray:
+        type_ = self.plan.inputs[i]
+        data = np.frombuffer(ctypes.string_at(where, type_.nbytes), type_.dtype.numpy)
+        return to_device(data.reshape(type_.shape), self.device)
 
     def _raise_failure(self, status: np.ndarray[Any, Any]) -> None:
         for i, loc in self.plan.locs.items():
             site, bad = status[i]
             if site:
-                error, message = self.plan.kinds[self.plan.steps[i]].checks[site - 1]
+                error, message = self.steps[i].checks[site - 1]
                 raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
 
 
@@ -77,14 +96,11 @@ def _parsed(text: str) -> Graph:
     return parse_graph(text)
 
 
-def _without_kernel(kind: StepKind, arguments: Sequence[int], memory: Any, arrays: Sequence[DeviceArray]) -> None:
+def _without_kernel(kind: StepKind, arguments: Sequence[int], device: Device) -> None:
     graph = _parsed(kind.fallback)
-    owners = [*memory, *(a.memory for a in arrays)]
-    values = [_at(address, v.type, owners) for address, v in zip(arguments, (*graph.inputs, *graph.outputs), strict=False)]
+    values = [_at(address, v.type, device) for address, v in zip(arguments, (*graph.inputs, *graph.outputs), strict=False)]
     operands, results = values[: len(graph.inputs)], values[len(graph.inputs) :]
-    device = results[0].device
-    (op, *others) = graph.ops
-    if op.primitive is matmul and not others and op.operands == graph.inputs:
+    if len(graph.ops) == 1 and (op := graph.ops[0]).primitive is matmul and op.operands == graph.inputs:
         (a, b), (out,) = operands, results
         device.product(a, b, out, op.attrs["ta"], op.attrs["tb"])
         return
@@ -95,6 +111,12 @@ def _without_kernel(kind: StepKind, arguments: Sequence[int], memory: Any, array
             device.write(result.address, np.ascontiguousarray(array))
 
 
-def _at(address: int, type: TensorType, owners: Sequence[Memory]) -> DeviceArray:
-    owner = next(m for m in owners if m.address <= address and address + type.nbytes <= m.address + max(m.nbytes, 1))
-    return owner.array(type.shape, type.dtype.numpy, address - owner.address)
+class _Place:
+    """Memory that something else owns, as that of an array."""
+
+    def __init__(self, device: Device):
+        self.device = device
+
+
+def _at(address: int, type: TensorType, device: Device) -> DeviceArray:
+    return DeviceArray(device.layout(address, type.shape, type.dtype.numpy), _Place(device))  # type: ignore[arg-type]

@@ -149,6 +149,16 @@ def _get_device(self: Tensor) -> int:
     return -1 if (index := self.device.index) is None else index
 
 
+def _is_cpu(self: Tensor) -> bool:
+    """True if the memory is the CPU's."""
+    return self.device.type in ("cpu", "meta")
+
+
+def _is_cuda(self: Tensor) -> bool:
+    """True if the memory is a CUDA device's."""
+    return self.device.type == "cuda"
+
+
 def _no(self: Tensor) -> bool:
     """False for every tensor."""
     return False
@@ -198,8 +208,8 @@ CONSTANTS: dict[str, Any] = {
     },
 }
 METHODS: dict[str, Any] = {
-    "is_cpu": property(lambda self: self.device.type in ("cpu", "meta"), doc="True if the memory is the CPU's."),
-    "is_cuda": property(lambda self: self.device.type == "cuda", doc="True if the memory is a CUDA device's."),
+    "is_cpu": property(_is_cpu),
+    "is_cuda": property(_is_cuda),
     "dim_order": dim_order,
     "storage_offset": storage_offset,
     "stride": stride,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..runtime.devices import Device, DeviceArray, device_named, to_host
+from ..runtime.devices import USED, Device, DeviceArray, device_named, to_host
 from ..runtime.devices.array import to_device
 
 if TYPE_CHECKING:
@@ -124,6 +124,11 @@ def memory_for_new(where: Any) -> Device | None:
             return None
         where = _entered.devices[-1]
     return None if where.__class__ is not int and device(where).type == "meta" else memory_of(where)
+
+
+def beside(t: Tensor) -> device | None:
+    """The ``device`` argument for a constant that is used with a tensor."""
+    return t.device if USED else None
 
 
 def moved(t: Tensor, where: Any, copy: bool = False) -> Tensor:

@@ -62,13 +62,6 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     return out
 
 
-def on_device(primitive: Primitive, arrays: Sequence[Any], attrs: Mapping[str, Any]) -> DeviceArray:
-    """Applies a primitive to a device's arrays."""
-    from ..runtime.devices.apply import apply  # imports the compiler
-
-    return apply(primitive, arrays, attrs)
-
-
 def _on_device(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Tensor:
     """``apply`` where an operand is on a device with its own memory. Operands on the CPU are constants of composite operations:
     users' tensors were checked.
@@ -78,7 +71,8 @@ def _on_device(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, An
         if isinstance(a, Tensor) and primitive.real and data.dtype.kind == "c":
             primitive.require_real(a.dtype)
     try:
-        out = wrap(on_device(primitive, arrays, attrs))
+        device = next(a.device for a in arrays if isinstance(a, DeviceArray))
+        out = wrap(device.apply(primitive, arrays, attrs))
     except Exception as e:
         raise _raised(e, primitive, args, attrs) from None
     tracked = [a._requires_grad if a._view is None else a._followed() for a in args if isinstance(a, Tensor)]
@@ -95,7 +89,7 @@ def _view(primitive: Primitive, parent: Tensor, attrs: Mapping[str, Any]) -> Ten
     viewed: Any = parent._data
     try:
         if viewed.__class__ is not ndarray:
-            data = on_device(primitive, [viewed], attrs)
+            data = viewed.device.apply(primitive, [viewed], attrs)
         elif viewed.itemsize == 2:
             data = compute(primitive, primitive.eager, [viewed], attrs)
         else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.support.objects import address
+from ..runtime.devices import address
 
 
 class layout:

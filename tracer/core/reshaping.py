@@ -16,6 +16,7 @@ import numpy as np
 from .. import ops
 from ..autograd.modes import set_grad_enabled
 from ..ops.shape import _sizes
+from ..runtime.devices import address
 from .context import context
 from .inplace import require_changeable
 from .tensor import Tensor
@@ -101,7 +102,7 @@ def _from_here(t: Tensor) -> np.ndarray:
     storage = max((x._data for x in (root, *root._formers)), key=lambda data: data.size).ravel(order="K")
     if not np.may_share_memory(storage, t._data) or t._data.size == 0:
         return t._data.ravel()
-    start = t._data.__array_interface__["data"][0] - storage.__array_interface__["data"][0]
+    start = address(t._data) - address(storage)
     return storage[start // storage.itemsize :]
 
 

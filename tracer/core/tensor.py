@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..ir.types import DType, TensorType, array_type, dtype_of
-from ..runtime.devices import DeviceArray
+from ..runtime.devices import DeviceArray, address, to_host
 from .context import SPECIAL, context, structure_changed
-from .device import device, device_of
+from .device import array_on, device, device_of, memory_of
 from .layout import is_in_format, is_same_memory, overlaps
 from .printing import html, show
 from .size import Size
@@ -129,7 +129,8 @@ class Tensor(TensorMethods):
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """True if the memory is row-major, or channels-last for the corresponding ``memory_format``."""
         if memory_format is None or memory_format.rank is None:
-            return bool(self._data.flags.c_contiguous)
+            data: Any = self._data
+            return bool((data.layout if isinstance(data, DeviceArray) else data).flags.c_contiguous)
         return is_in_format(self._data.shape, self.stride(), memory_format)
 
     def data_ptr(self) -> int:
@@ -139,8 +140,7 @@ class Tensor(TensorMethods):
         return self._address() if self._data.size else 0
 
     def _address(self) -> int:
-        data: Any = self._data
-        return data.address if data.__class__ is DeviceArray else int(data.__array_interface__["data"][0])
+        return address(self._data)
 
     def __len__(self) -> int:
         if self._data.ndim == 0:
@@ -564,12 +564,15 @@ class Tensor(TensorMethods):
         return out
 
     def __reduce__(self) -> Any:
-        return _rebuild, (type(self), self._observed("a copy or pickle"), self._requires_grad)
+        data = self._observed("a copy or pickle")
+        if isinstance(data, DeviceArray):
+            return _rebuild, (type(self), to_host(data), self._requires_grad, str(data.device))
+        return _rebuild, (type(self), data, self._requires_grad)
 
 
-def _rebuild(cls: type, data: np.ndarray, requires_grad: bool) -> Tensor:
+def _rebuild(cls: type, data: np.ndarray, requires_grad: bool, where: str | None = None) -> Tensor:
     out: Any = object.__new__(cls)
-    out._data, out._counter, out._requires_grad = data, UNCHANGED, requires_grad
+    out._data, out._counter, out._requires_grad = array_on(data, memory_of(where)), UNCHANGED, requires_grad
     return out
 
 

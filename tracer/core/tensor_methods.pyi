@@ -921,7 +921,7 @@ class TensorMethods:
         and bools give the default dtype. Other numbers of axes raise RuntimeError.
         """
     def cpu(self, memory_format: Any = None) -> Tensor:
-        """The tensor itself: there is one device."""
+        """The tensor on the CPU; the tensor itself if it is there."""
     def cross(self, other: Tensor, dim: builtins.int | None = None, *, axis: builtins.int | None = None) -> Tensor:
         """The cross product of 3-vectors along ``dim`` (by default the first axis of extent 3).
 
@@ -930,7 +930,7 @@ class TensorMethods:
         RuntimeError.
         """
     def cuda(self, device: Any = None, non_blocking: builtins.bool = False, memory_format: Any = None) -> Tensor:
-        """Raises RuntimeError: tensors live on the CPU."""
+        """A copy on a CUDA device; the tensor itself if it is there. Raises RuntimeError if there is no such device."""
     @overload
     def cummax(self, dim: builtins.int) -> Ordered:
         """The running maximum along ``dim``, and its positions.
@@ -1465,7 +1465,7 @@ class TensorMethods:
         types.
         """
     def get_device(self) -> builtins.int:
-        """-1: tensors live on the CPU."""
+        """The number of the CUDA device; -1 on the CPU."""
     def greater(self, other: Operand) -> Tensor:
         """input > other, elementwise.
 
@@ -1790,8 +1790,12 @@ class TensorMethods:
 
         Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
         """
-    is_cpu: builtins.bool
-    is_cuda: builtins.bool
+    @property
+    def is_cpu(self) -> builtins.bool:
+        """True if the memory is the CPU's."""
+    @property
+    def is_cuda(self) -> builtins.bool:
+        """True if the memory is a CUDA device's."""
     def is_distributed(self) -> builtins.bool:
         """False for every tensor."""
     is_ipu: builtins.bool
@@ -3457,19 +3461,22 @@ class TensorMethods:
         """
     @overload
     def to(self, dtype: DType | builtins.type[Any], non_blocking: builtins.bool = False, copy: builtins.bool = False, *, memory_format: Any = None) -> Tensor:
-        """The tensor in another dtype, or in another tensor's dtype; the tensor itself if nothing changes, unless ``copy``.
+        """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
+        unless ``copy``.
 
         ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
         """
     @overload
     def to(self, device: str | device | None = None, dtype: DType | builtins.type[Any] | None = None, non_blocking: builtins.bool = False, copy: builtins.bool = False, *, memory_format: Any = None) -> Tensor:
-        """The tensor in another dtype, or in another tensor's dtype; the tensor itself if nothing changes, unless ``copy``.
+        """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
+        unless ``copy``.
 
         ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
         """
     @overload
     def to(self, other: Tensor, non_blocking: builtins.bool = False, copy: builtins.bool = False) -> Tensor:
-        """The tensor in another dtype, or in another tensor's dtype; the tensor itself if nothing changes, unless ``copy``.
+        """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
+        unless ``copy``.
 
         ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
         """

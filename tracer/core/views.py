@@ -9,6 +9,7 @@ import numpy as np
 
 from ..ir.interp import DIRECT, using
 from ..ir.ops import conj, reshape
+from ..runtime.devices import Applying, DeviceArray
 from .context import context
 from .tensor import Tensor
 
@@ -19,7 +20,9 @@ class LazyView(Tensor):
     @property  # type: ignore[override]
     def _data(self) -> np.ndarray:
         parent, primitive, attrs = self._viewed()
-        seen = parent._data
+        seen: Any = parent._data
+        if isinstance(seen, DeviceArray):
+            return seen.device.apply(primitive, [seen], attrs)  # type: ignore[return-value]
         data = np.asarray(_conjugated(seen) if primitive is conj else primitive.impl(seen, **attrs))
         data.flags.writeable = False
         return data
@@ -34,13 +37,16 @@ class LazyView(Tensor):
     def _addressed(self) -> np.ndarray:
         """An array with the address and strides that the elements would have if they were stored."""
         parent, primitive, attrs = self._viewed()
-        seen = parent._addressed() if isinstance(parent, LazyView) else parent._data
+        seen: Any = parent._addressed() if isinstance(parent, LazyView) else parent._data
+        if isinstance(seen, DeviceArray):
+            seen = seen.layout
         return seen if primitive is conj else primitive.impl(seen, **attrs)
 
     def write(self, elements: np.ndarray) -> None:
         """Writes elements to the base's memory, in the form stored there."""
         t: Tensor = self
-        with using(DIRECT):
+        root: Any = t._root()._data
+        with using(Applying(root.device) if isinstance(root, DeviceArray) else DIRECT):
             while isinstance(t, LazyView):
                 parent, primitive, attrs = t._viewed()
                 assert primitive.put is not None

@@ -11,7 +11,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
+
+from ..runtime.devices import bounds
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -61,7 +62,7 @@ def will_change(t: Tensor, counted: bool = True, but: Collection[Any] = ()) -> N
     it.
     """
     counter = t._changes() if counted else None
-    low, high = byte_bounds(_memory(t))
+    low, high = bounds(_memory(t))
     for node in _waiting():
         if node not in but:
             node.before_change(low, high, counter)
@@ -69,7 +70,7 @@ def will_change(t: Tensor, counted: bool = True, but: Collection[Any] = ()) -> N
 
 def will_be_exposed(t: Tensor) -> None:
     """Notifies nodes that the memory of ``t`` is being exposed to code that may change it undetected."""
-    low, high = byte_bounds(_memory(t))
+    low, high = bounds(_memory(t))
     for node in _waiting():
         node.before_exposure(low, high)
 

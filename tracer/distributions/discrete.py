@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import no_grad
+from ..core.device import beside
 from ..core.size import Size
 from ..core.tensor import Tensor
 from ..ops.common import is_number
@@ -104,7 +105,7 @@ class Bernoulli(_Binary):
         return _cross_entropy(self.logits, self.probs)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._enumerated(ops.arange(2, dtype=self._param.dtype), expand)
+        return self._enumerated(ops.arange(2, dtype=self._param.dtype, device=beside(self._param)), expand)
 
 
 class Geometric(_Binary):
@@ -208,7 +209,7 @@ class Binomial(_Binary):
         count = int(self.total_count.max())
         if not float(self.total_count.min()) == count:
             raise NotImplementedError("Inhomogeneous total count not supported by `enumerate_support`.")
-        return self._enumerated(ops.arange(1 + count, dtype=self._param.dtype), expand)
+        return self._enumerated(ops.arange(1 + count, dtype=self._param.dtype, device=beside(self._param)), expand)
 
 
 class NegativeBinomial(_Binary):
@@ -343,7 +344,7 @@ class Categorical(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        return ops.full(self._extended_shape(), math.nan, dtype=self.probs.dtype)
+        return ops.full(self._extended_shape(), math.nan, dtype=self.probs.dtype, device=beside(self.probs))
 
     @property
     def mode(self) -> Tensor:
@@ -351,7 +352,7 @@ class Categorical(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        return ops.full(self._extended_shape(), math.nan, dtype=self.probs.dtype)
+        return ops.full(self._extended_shape(), math.nan, dtype=self.probs.dtype, device=beside(self.probs))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
@@ -374,7 +375,7 @@ class Categorical(Distribution):
         return -ops.sum(logits * self.probs, -1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._enumerated(ops.arange(self._num_events), expand)
+        return self._enumerated(ops.arange(self._num_events, device=beside(self._param)), expand)
 
 
 class OneHotCategorical(Distribution):
@@ -426,7 +427,7 @@ class OneHotCategorical(Distribution):
         return self.probs * (1 - self.probs)
 
     def _one_hot(self, places: Tensor) -> Tensor:
-        numbers = ops.arange(self._event_shape[0])
+        numbers = ops.arange(self._event_shape[0], device=beside(self._param))
         return ops.eq(ops.unsqueeze(places, -1), numbers).to(self._param.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -442,7 +443,9 @@ class OneHotCategorical(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         n = self._event_shape[0]
-        values = ops.reshape(ops.eye(n, dtype=self._param.dtype), (n, *(1,) * len(self._batch_shape), n))
+        values = ops.reshape(
+            ops.eye(n, dtype=self._param.dtype, device=beside(self._param)), (n, *(1,) * len(self._batch_shape), n)
+        )
         return ops.expand(values, (n, *self._batch_shape, n)) if expand else values
 
 
@@ -506,7 +509,7 @@ class Multinomial(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         drawn = self._categorical.sample((self.total_count, *sample_shape))
-        numbers = ops.arange(self._event_shape[0])
+        numbers = ops.arange(self._event_shape[0], device=beside(drawn))
         return ops.sum(ops.eq(ops.unsqueeze(drawn, -1), numbers).to(self.probs.dtype), 0)
 
     def log_prob(self, value: Tensor) -> Tensor:

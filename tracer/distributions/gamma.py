@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from .. import ops
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ops.common import is_number
 from ..ops.special import gammainc
@@ -159,7 +160,7 @@ class Dirichlet(ExponentialFamily):
         if not bool(corner.any()):
             return mode
         place = ops.argmax(self.concentration, -1, True)
-        one = ops.eq(ops.arange(self.concentration.shape[-1]), place).to(mode.dtype)
+        one = ops.eq(ops.arange(self.concentration.shape[-1], device=beside(place)), place).to(mode.dtype)
         return ops.where(corner, one, mode)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import linalg, ops
 from ..autograd.modes import no_grad
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ops.common import is_number
 from ..ops.linalg import matmul
@@ -22,7 +23,7 @@ from .utils import broadcast_all
 
 def multidigamma(x: Tensor, p: int) -> Tensor:
     """The derivative of ``multigammaln``."""
-    return ops.sum(ops.digamma(ops.unsqueeze(x, -1) - ops.arange(p, dtype=x.dtype) / 2), -1)
+    return ops.sum(ops.digamma(ops.unsqueeze(x, -1) - ops.arange(p, dtype=x.dtype, device=beside(x)) / 2), -1)
 
 
 class Wishart(Covariant, ExponentialFamily):
@@ -47,7 +48,7 @@ class Wishart(Covariant, ExponentialFamily):
     ):
         name, matrix = self._only(covariance_matrix=covariance_matrix, precision_matrix=precision_matrix, scale_tril=scale_tril)
         batch = ops.broadcast_shapes(matrix.shape[:-2], () if is_number(df) else df.shape)
-        self.df = ops.expand(ops.full((), df, dtype=matrix.dtype) if is_number(df) else df, batch)
+        self.df = ops.expand(ops.full((), df, dtype=matrix.dtype, device=beside(matrix)) if is_number(df) else df, batch)
         size = matrix.shape[-1]
         if bool((self.df <= size - 1).any()):
             raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {size - 1}.")
@@ -90,9 +91,9 @@ class Wishart(Covariant, ExponentialFamily):
         """Products of the factor with triangular matrices (Bartlett 1933). ``max_try_correction`` is ignored."""
         p = self._event_shape[-1]
         shape = self._extended_shape(sample_shape)
-        squares = Chi2(ops.unsqueeze(self.df, -1) - ops.arange(p, dtype=self.df.dtype), validate_args=False).rsample(
-            sample_shape
-        )
+        squares = Chi2(
+            ops.unsqueeze(self.df, -1) - ops.arange(p, dtype=self.df.dtype, device=beside(self.df)), validate_args=False
+        ).rsample(sample_shape)
         diagonal = ops.sqrt(ops.clamp(squares, min=ops.finfo(squares.dtype).tiny))
         lower = ops.tril(randn(shape, dtype=self.df.dtype), -1) + ops.diag_embed(diagonal)
         factor = matmul(self._unbroadcasted_scale_tril, lower)
@@ -140,7 +141,9 @@ class LKJCholesky(Distribution):
         """Row i is a point on the unit sphere: its first i numbers have a uniform direction, and their squared length is
         Beta-distributed.
         """
-        before = ops.arange(1, self.dim, dtype=self.concentration.dtype)  # the rows after the first
+        before = ops.arange(
+            1, self.dim, dtype=self.concentration.dtype, device=beside(self.concentration)
+        )  # the rows after the first
         with no_grad():
             concentration = ops.unsqueeze(self.concentration, -1)
             length = Beta(before / 2, concentration + (self.dim - 1 - before) / 2, validate_args=False).sample(sample_shape)
@@ -149,14 +152,16 @@ class LKJCholesky(Distribution):
             rows = direction * ops.sqrt(ops.unsqueeze(length, -1))
             rest = ops.sqrt(ops.clamp(1 - length, min=ops.finfo(length.dtype).tiny))
             rows = rows + ops.diag_embed(rest, 1)[..., :-1, :]
-            first = ops.expand(ops.eye(self.dim, dtype=length.dtype)[:1], (*rows.shape[:-2], 1, self.dim))
+            first = ops.expand(
+                ops.eye(self.dim, dtype=length.dtype, device=beside(length))[:1], (*rows.shape[:-2], 1, self.dim)
+            )
             return ops.cat([first, rows], -2)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         n, c = self.dim - 1, self.concentration
-        order = 2 * ops.unsqueeze(c - 1, -1) + ops.arange(n - 1, -1, -1, dtype=c.dtype)
+        order = 2 * ops.unsqueeze(c - 1, -1) + ops.arange(n - 1, -1, -1, dtype=c.dtype, device=beside(c))
         logs = ops.log(ops.diagonal(value, 0, -2, -1)[..., 1:])
         half = c + n / 2
         constant = n * math.log(math.pi) / 2 + multigammaln(half - 0.5, n) - n * ops.lgamma(half)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import linalg, ops
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ops.linalg import matmul
 from ..random import randn
@@ -135,7 +136,7 @@ def _inverse_factor(P: Tensor) -> Tensor:
     """The Cholesky factor of the inverse: with rows and columns reversed, inv(chol(P))' is triangular."""
     turned = linalg.cholesky(ops.flip(P, (-2, -1)))
     L = ops.transpose(ops.flip(turned, (-2, -1)), -2, -1)
-    one = ops.eye(P.shape[-1], dtype=P.dtype)
+    one = ops.eye(P.shape[-1], dtype=P.dtype, device=beside(P))
     return linalg.solve_triangular(L, ops.expand(one, P.shape), upper=False)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ir.types import int64
 from . import constraints
@@ -251,7 +252,7 @@ class StickBreakingTransform(Transform):
     @staticmethod
     def _shift(x: Tensor) -> Tensor:
         n = x.shape[-1]
-        return ops.log(n - ops.arange(n, dtype=x.dtype))
+        return ops.log(n - ops.arange(n, dtype=x.dtype, device=beside(x)))
 
     def _call(self, x: Tensor) -> Tensor:
         z = SigmoidTransform()(x - self._shift(x))
@@ -323,21 +324,22 @@ class CorrCholeskyTransform(Transform):
         size = self.forward_shape(x.shape)[-1]
         eps = ops.finfo(x.dtype).eps
         shares = ops.clamp(ops.tanh(x), eps - 1, 1 - eps)
-        empty = ops.zeros((*x.shape[:-1], size * size), dtype=x.dtype)
-        shares = ops.reshape(ops.index_copy(empty, -1, self._places(size), shares), (*x.shape[:-1], size, size))
+        empty = ops.zeros((*x.shape[:-1], size * size), dtype=x.dtype, device=beside(x))
+        places = self._places(size).to(x.device)
+        shares = ops.reshape(ops.index_copy(empty, -1, places, shares), (*x.shape[:-1], size, size))
         left = ops.cumprod(ops.sqrt(1 - ops.square(shares)), -1)
-        return (shares + ops.eye(size, dtype=x.dtype)) * self._left(left)
+        return (shares + ops.eye(size, dtype=x.dtype, device=beside(x))) * self._left(left)
 
     def _back(self, y: Tensor) -> Tensor:
         left = self._left(1 - ops.cumsum(ops.square(y), -1))
-        places = self._places(y.shape[-1])
+        places = self._places(y.shape[-1]).to(y.device)
         elements, lefts = (ops.index_select(ops.flatten(m, -2), -1, places) for m in (y, left))
         return ops.atanh(elements / ops.sqrt(lefts))
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """With respect to the elements below the diagonal."""
         left = ops.flatten(1 - ops.cumsum(ops.square(y), -1), -2)
-        broken = 0.5 * ops.sum(ops.log(ops.index_select(left, -1, self._places(y.shape[-1], -2))), -1)
+        broken = 0.5 * ops.sum(ops.log(ops.index_select(left, -1, self._places(y.shape[-1], -2).to(y.device))), -1)
         return broken + ops.sum(2.0 * (math.log(2.0) - x - softplus(-2.0 * x)), -1)
 
     def forward_shape(self, shape: Any) -> Any:

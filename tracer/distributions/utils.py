@@ -8,6 +8,7 @@ from typing import Any
 from .. import ops
 from ..autograd.modes import enable_grad
 from ..core.context import context
+from ..core.device import beside
 from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
@@ -22,8 +23,8 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     if not all(isinstance(v, Tensor) or is_number(v) for v in values):
         raise ValueError("Input arguments must all be instances of Number or tracer.Tensor.")
     given = [v for v in values if isinstance(v, Tensor)]
-    dtype = given[0].dtype if given else context.default_dtype
-    return ops.broadcast_tensors(*(v if isinstance(v, Tensor) else ops.full((), v, dtype=dtype) for v in values))
+    more = {"dtype": given[0].dtype, "device": beside(given[0])} if given else {"dtype": context.default_dtype}
+    return ops.broadcast_tensors(*(v if isinstance(v, Tensor) else ops.full((), v, **more) for v in values))
 
 
 def require(ok: Tensor, error: Callable[[], Exception]) -> None:

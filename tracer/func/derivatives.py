@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from .. import autograd, ops
 from ..autograd.modes import enable_grad
 from ..core.context import context
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_map, tree_unflatten
 from .batching import vmap
@@ -222,7 +223,7 @@ def _jacobian(
 
 def _units(x: Tensor) -> Tensor:
     """For each element of ``x`` a tensor of its shape, with 1 at this element."""
-    return ops.reshape(ops.eye(x.numel(), dtype=x.dtype), (x.numel(), *x.shape))
+    return ops.reshape(ops.eye(x.numel(), dtype=x.dtype, device=beside(x)), (x.numel(), *x.shape))
 
 
 def _rows(result: Tensor, xs: list[Tensor]) -> list[Tensor]:

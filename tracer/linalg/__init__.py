@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..core.device import beside
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -180,7 +181,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> WithInfo:
     _matrix("linalg.inv_ex", A)
     if check_errors:
         return WithInfo(inv(A), _zero_pivot(A))
-    return solve_ex(A, shape.expand(eye(A._data.shape[-1], dtype=A.dtype), A._data.shape))
+    return solve_ex(A, shape.expand(eye(A._data.shape[-1], dtype=A.dtype, device=beside(A)), A._data.shape))
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
@@ -394,7 +395,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     if n < 0:
         return matrix_power(inv(A), -n)
     if n == 0:
-        one = eye(A._data.shape[-1], dtype=A.dtype)
+        one = eye(A._data.shape[-1], dtype=A.dtype, device=beside(A))
         return F.add(F.mul(A, 0), one)
     out, base = None, A
     while n:
@@ -562,7 +563,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L L'."""
-    return cholesky_solve(shape.expand(eye(L._data.shape[-1], dtype=L.dtype), L._data.shape), L, upper)
+    return cholesky_solve(shape.expand(eye(L._data.shape[-1], dtype=L.dtype, device=beside(L)), L._data.shape), L, upper)
 
 
 if not TYPE_CHECKING:  # a type checker uses the definitions above

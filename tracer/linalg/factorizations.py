@@ -6,6 +6,7 @@ import builtins
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import linalg
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -85,7 +86,7 @@ def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     order = P.pivot_order(pivots, rows=m)
     permuted = _rows(A, order) if pivot and A.numel() else F.clone(A)
     if A.numel() == 0:
-        unit = shape.expand(eye(m, k, dtype=A.dtype), (*lead, m, k))
+        unit = shape.expand(eye(m, k, dtype=A.dtype, device=beside(A)), (*lead, m, k))
         nothing = reduce.sum(A)  # 0, with a gradient
         return pivots, order, F.add(unit, nothing), F.mul(shape.narrow(A, -2, 0, k), 1)
     square = shape.narrow(shape.narrow(permuted, -2, 0, k), -1, 0, k)
@@ -95,8 +96,8 @@ def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         below = shape.narrow(permuted, -2, k, m - k)
         L = shape.cat([L, linalg.solve_triangular(F.add(U, diag_embed(pivot_zero)), below, upper=True, left=False)], -2)
     elif n > m:  # the columns to the right: C = L U2
-        beside = shape.narrow(permuted, -1, k, n - k)
-        U = shape.cat([U, linalg.solve_triangular(L, beside, upper=False, unitriangular=True)], -1)
+        rest = shape.narrow(permuted, -1, k, n - k)
+        U = shape.cat([U, linalg.solve_triangular(L, rest, upper=False, unitriangular=True)], -1)
     return pivots, order, L, U
 
 
@@ -240,7 +241,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     if tau.ndim and tau._data.shape[-1] > n:
         raise RuntimeError(f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
     _require_batch(name, A, tau)
-    one = shape.expand(eye(m, dtype=A.dtype), (*A._data.shape[:-2], m, m))
+    one = shape.expand(eye(m, dtype=A.dtype, device=beside(A)), (*A._data.shape[:-2], m, m))
     one = F.add(one, F.mul(reduce.sum(tau), 0)) if tau.numel() == 0 else one
     return shape.narrow(_reflected(A, tau, one, False), -1, 0, n)
 
@@ -255,7 +256,7 @@ def _require_batch(name: str, A: Tensor, tau: Tensor) -> None:
 def _reflected(A: Tensor, tau: Tensor, x: Tensor, adjoint: bool) -> Tensor:
     """x times the product of the reflections, or times its adjoint."""
     m, n = A._data.shape[-2:]
-    v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype))
+    v = F.add(tril(A, -1), eye(m, n, dtype=A.dtype, device=beside(A)))
     tau = conj(tau) if adjoint else tau
     steps = range(tau._data.shape[-1])
     for i in reversed(steps) if adjoint else steps:
@@ -333,7 +334,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     k = builtins.min(m, n)
     L = U = empty
     if unpack_data:
-        L = F.add(tril(shape.narrow(LU_data, -1, 0, k), -1), eye(m, k, dtype=LU_data.dtype))
+        L = F.add(tril(shape.narrow(LU_data, -1, 0, k), -1), eye(m, k, dtype=LU_data.dtype, device=beside(LU_data)))
         U = triu(shape.narrow(LU_data, -2, 0, k))
     return LU(_permutation(P.pivot_order(LU_pivots, rows=m), LU_data) if unpack_pivots else empty, L, U)
 

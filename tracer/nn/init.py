@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..autograd.modes import no_grad
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ops import create
 from ..ops.diagonals import diagonal
@@ -67,7 +68,7 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndim != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     with no_grad():
-        return tensor.copy_(create.eye(*tensor.shape, dtype=tensor.dtype))
+        return tensor.copy_(create.eye(*tensor.shape, dtype=tensor.dtype, device=beside(tensor)))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:

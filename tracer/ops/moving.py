@@ -10,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 
 from ..core.context import context
+from ..core.device import beside
 from ..core.fused import fused
 from ..core.inplace import follow_through
 from ..core.size import Size
@@ -341,7 +342,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if r < 0:
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
-        return full((0,), 0, dtype=input.dtype)
+        return full((0,), 0, dtype=input.dtype, device=beside(input))
     from .create import fixed
 
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from .. import ops
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ir.types import bfloat16, float64
 from ..ops import create
@@ -66,7 +67,7 @@ class Adafactor(_Real):
             fresh = ops.pow(step, group["beta2_decay"]).to(p.dtype)  # 1 - beta2
             size = ops.sqrt(ops.sum(ops.square(p))) / p.numel() ** 0.5
             rate = ops.clamp(size, min=group["eps"][1]) * ops.minimum(
-                ops.rsqrt(step).to(p.dtype), ops.full((), 1.0, dtype=p.dtype) * lr
+                ops.rsqrt(step).to(p.dtype), ops.full((), 1.0, dtype=p.dtype, device=beside(p)) * lr
             )
             if group["weight_decay"]:
                 p.mul_(1 - lr * group["weight_decay"])
@@ -89,11 +90,11 @@ class Adafactor(_Real):
 
 
 def _rows(p: Tensor) -> Any:
-    return lambda: create.zeros((*p.shape[:-1], 1), dtype=p.dtype)
+    return lambda: create.zeros((*p.shape[:-1], 1), dtype=p.dtype, device=beside(p))
 
 
 def _columns(p: Tensor) -> Any:
-    return lambda: create.zeros((*p.shape[:-2], 1, p.shape[-1]), dtype=p.dtype)
+    return lambda: create.zeros((*p.shape[:-2], 1, p.shape[-1]), dtype=p.dtype, device=beside(p))
 
 
 class Muon(_Real):

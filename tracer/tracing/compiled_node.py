@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 
 from ..autograd.accumulate import add_arrays
 from ..autograd.forms import Form
@@ -18,6 +17,7 @@ from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, wait
 from ..ir.interp import using
 from ..ir.ops import copy
+from ..runtime.devices import bounds
 from .direct import direct
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class CompiledNode(BackwardNode):
         """The inputs on this memory, by number; larger numbers for results."""
         if self.spans is None:
             results = [r.array for r in self.results.values()]
-            self.spans = [byte_bounds(a) for a in (*(t._data for t in self.inputs or ()), *results)]
+            self.spans = [bounds(a) for a in (*(t._data for t in self.inputs or ()), *results)]
         return iter([i for i, (a, b) in enumerate(self.spans) if a < high and low < b])
 
     def before_change(self, low: int, high: int, counter: Any) -> None:

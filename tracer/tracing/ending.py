@@ -11,6 +11,7 @@ from ..autograd.node import FreedNode
 from ..ir.graph import Value
 from .express import Unwritten
 from .graph_function import GraphFunction
+from .placement import Placement, device_of
 
 if TYPE_CHECKING:
     from ..autograd.hooks import RemovableHandle
@@ -126,4 +127,5 @@ def whole(recorder: Recorder, ending: Ending) -> GraphFunction:
     outputs = [*ending.outputs, *ending.updates.values()]
     updates = {len(ending.outputs) + j: i for j, i in enumerate(ending.updates)}
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if ending.followed else []
-    return GraphFunction(recorder.builder.finish(outputs, updates), active, ending.followed)
+    placement = Placement.of([device_of(t._data) for t in recorder.inputs])
+    return GraphFunction(recorder.builder.finish(outputs, updates), active, ending.followed, placement=placement)

@@ -94,6 +94,8 @@ class _Writer:
             "ALONE": ALONE,
         }
         # Programs check array objects themselves; a graph without kernels has no program to call.
+        if trace.function.placement.device is not None:
+            raise Unwritten
         self.native = objects.reads_arrays and bool(trace.executable.program.steps)
         self.looked_at: set[int] = set()  # the tensors whose arrays the program checks
         self.updated: set[int] = set()  # and the changed inputs that are not arguments, whose arrays it checks

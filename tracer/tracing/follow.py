@@ -14,11 +14,13 @@ import numpy as np
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
-from ..runtime.support.objects import address, reads_arrays
+from ..runtime.devices import address, contiguous
+from ..runtime.support.objects import reads_arrays
 from .applications import Application
 from .calls import storage
 from .entered import Entered
 from .overlap import is_written_over
+from .placement import device_of
 from .scalars import ERRORS, static
 from .tape import Decision, Gradient, Input, Look
 from .world import muted
@@ -95,7 +97,7 @@ class Inputs:
 
 
 def _fits(data: np.ndarray, x: Input) -> bool:
-    return data.shape == x.type.shape and data.dtype == x.type.dtype.numpy
+    return device_of(data) is x.device and data.shape == x.type.shape and data.dtype == x.type.dtype.numpy
 
 
 def _tensor_of(source: Source, call: Call | None = None) -> Tensor | None:
@@ -281,9 +283,7 @@ class PathRun:
                 found = _tensor_of(x.source, self.call)
                 if found is None or not _fits(found._data, x):
                     raise Unseen(node)
-                data = found._data
-                if not data.flags.c_contiguous:
-                    data = np.ascontiguousarray(data)
+                data = contiguous(found._data)
             arrays[n + i], words[n + i] = data, address(data)
 
     def _check_memory(self, node: Node, closing: Closing) -> None:
@@ -335,7 +335,7 @@ class PathRun:
     def _run_program(self, node: Node, function: GraphFunction) -> None:
         arrays, words, imports = self.arrays, self.words, node.imports
         program = function.plain.program
-        if node.caller is None and reads_arrays and program.lock is None:
+        if node.caller is None and reads_arrays and program.lock is None and function.placement.device is None:
             node.caller = self.tree.caller(program, [i for i, k in enumerate(imports) if k not in node.given])
         outs: Sequence[np.ndarray] | None
         outs = node.caller(*[words[k] for k in imports]) if node.caller is not None else self._run_and_update(node, program)
@@ -368,7 +368,7 @@ class PathRun:
 
     def have(self, k: int, t: Tensor) -> None:
         """Sets value ``k`` to this tensor, which no program has created."""
-        data = t._data if t._data.flags.c_contiguous else np.ascontiguousarray(t._data)
+        data = contiguous(t._data)
         self.tensors[k], self.arrays[k], self.words[k] = t, data, address(data)
 
     def tensor(self, k: int) -> Tensor:

@@ -23,11 +23,13 @@ from ..ir.graph import Graph, Op, Rewriter, Value
 from ..ir.interp import evaluate
 from ..ir.ops import broadcast, detach, reshape, uniform
 from ..ir.primitive import Kind
-from ..runtime.support.objects import address, reads_arrays
+from ..runtime.devices import address, contiguous
+from ..runtime.support.objects import reads_arrays
 from .background import Compilation
 from .compiled_node import CompiledNode, Result
 from .direct import Direct
 from .failure import TraceWarning, describe, with_room
+from .placement import CPU, Placement
 from .recording import signals_apart
 from .split import split
 
@@ -36,23 +38,16 @@ if TYPE_CHECKING:
     from ..runtime.programs.program import Program
 
 
-def _program(graph: Graph) -> Program:
-    from ..runtime.programs.planned import planned
-    from ..runtime.programs.program import Program  # imports llvmlite: only when something is compiled
-
-    return Program(planned(graph))
-
-
 class Executable:
     """A compiled graph on arrays; updates are written to the inputs' memory."""
 
     existing: ClassVar[weakref.WeakSet[Executable]] = weakref.WeakSet()
 
-    def __init__(self, graph: Graph):
-        self.graph = graph
+    def __init__(self, graph: Graph, placement: Placement = CPU):
+        self.graph, self.placement = graph, placement
         self.existing.add(self)
         start = perf_counter()
-        self.program = with_room(lambda: _program(graph))
+        self.program: Program = with_room(lambda: placement.program(graph))
         self.compiled_in = perf_counter() - start  # seconds
         self.run = self.program.run
 
@@ -69,14 +64,14 @@ class Executable:
         from ..runtime.programs.calling import caller
 
         program = self.program
-        simple = reads_arrays and program.lock is None and not program.unsafe
+        simple = self.placement.device is None and reads_arrays and program.lock is None and not program.unsafe
         return caller(program, range(len(program.plan.inputs)), views=True) if simple else None
 
     def __call__(self, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         found = None if self.called is None else self.called(*map(id, arrays))
         if found is not None:
             return found
-        whole = [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
+        whole = [contiguous(a) for a in arrays]
         return self.run([address(a) for a in whole])
 
 
@@ -105,9 +100,16 @@ class GraphFunction:
     waits: bool = True
     keeps_nothing: bool = False
 
-    def __init__(self, graph: Graph, active: Sequence[int], outputs: Sequence[int], primal: GraphFunction | None = None):
+    def __init__(
+        self,
+        graph: Graph,
+        active: Sequence[int],
+        outputs: Sequence[int],
+        primal: GraphFunction | None = None,
+        placement: Placement = CPU,
+    ):
         """``primal``: the function whose cotangents this computes."""
-        self.recorded = graph
+        self.recorded, self.placement = graph, placement
         self.active = tuple(active)
         self.operands = [(i in self.active, v.type) for i, v in enumerate(graph.inputs)]
         self.outputs = list(outputs)
@@ -133,7 +135,7 @@ class GraphFunction:
     @cached_property
     def forward(self) -> Executable:
         """Computes the outputs, then the values saved for the backward program."""
-        return Executable(self._split[0])
+        return Executable(self._split[0], self.placement)
 
     @cached_property
     def backward(self) -> Executable | Interpreted:
@@ -141,7 +143,7 @@ class GraphFunction:
         graph = self._split[1]
         try:
             with signals_apart():
-                return Executable(graph)
+                return Executable(graph, self.placement)
         except Exception as e:
             self._warn(e, graph)
             return Interpreted(graph)
@@ -149,7 +151,7 @@ class GraphFunction:
     @cached_property
     def plain(self) -> Executable:
         """Computes only the outputs, for calls that are not differentiated."""
-        return Executable(self.recorded)
+        return Executable(self.recorded, self.placement)
 
     @property
     def nbytes(self) -> int:
@@ -195,7 +197,7 @@ class GraphFunction:
         """The cotangents as a function of inputs and output cotangents; differentiable in both."""
         graph = _cotangents_alone(self.joint, self.graph)
         floating = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_floating_point]
-        return type(self)(graph, floating, range(len(graph.outputs)), self)
+        return type(self)(graph, floating, range(len(graph.outputs)), self, self.placement)
 
     @cached_property
     def as_written(self) -> Graph:
@@ -214,7 +216,7 @@ class GraphFunction:
             return self
         if outputs not in self._parts:
             chosen = [self.outputs[k] for k in sorted(outputs)]
-            self._parts[outputs] = type(self)(self.recorded, self.active, chosen, self.primal)
+            self._parts[outputs] = type(self)(self.recorded, self.active, chosen, self.primal, self.placement)
         return self._parts[outputs]
 
     @cached_property
@@ -261,7 +263,7 @@ class GraphFunction:
             self._warn(e, self.recorded)
             self._failed = True
             return self._inline(tensors)
-        arrays = [np.ascontiguousarray(t._data) if t._data.ndim else t._data for t in tensors]
+        arrays = [contiguous(t._data) for t in tensors]
         return self.call(arrays, tensors if wanted else None)
 
     def _warn(self, error: Exception, graph: Graph) -> None:

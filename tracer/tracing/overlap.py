@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 
-from ..runtime.support.objects import address
+from ..runtime.devices import address, bounds
 
 
 def overlapping(arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
@@ -41,4 +40,4 @@ def _bounds(a: np.ndarray) -> tuple[int, int]:
     if a.flags.c_contiguous:
         start = address(a)
         return start, start + a.nbytes
-    return byte_bounds(a)
+    return bounds(a)

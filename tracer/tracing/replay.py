@@ -12,7 +12,7 @@ import numpy as np
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
-from ..runtime.support.objects import address
+from ..runtime.devices import address, contiguous
 from .calls import Call, storage
 from .ending import Ending, Recorded, whole
 from .graph_function import Executable, GraphFunction
@@ -141,7 +141,8 @@ class Trace(Recorded):
 
     def _fits(self, i: int, data: np.ndarray) -> bool:
         t = self.types[i]
-        return data.shape == t.shape and data.dtype == t.dtype.numpy and bool(data.flags.c_contiguous)
+        here = self.function.placement.holds(i, data)
+        return here and data.shape == t.shape and data.dtype == t.dtype.numpy and bool(data.flags.c_contiguous)
 
     def _adopt(self, moved: Sequence[tuple[int, np.ndarray]]) -> bool:
         """Accepts other memory for inputs, if it is of the same kind and no changed tensor shares memory."""
@@ -199,9 +200,7 @@ class Trace(Recorded):
         addresses = self.addresses.copy()
         arrays = self.arrays.copy()  # alive until the call is over
         for i, k in self.arguments:
-            data = call.tensors[k]._data
-            if not data.flags.c_contiguous:
-                data = np.ascontiguousarray(data)
+            data = contiguous(call.tensors[k]._data)
             arrays[i] = data
             addresses[i] = address(data)
         for i in self.others:

@@ -17,6 +17,7 @@ from .escape import escaped
 from .kinds import CONTENTS, GROWTH
 from .outcome import Results, Unreplayable
 from .overlap import is_written_over
+from .placement import device_of
 from .recorder import Recorder
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ def finish(
         registered = hooks.describe(recorder, results, values)
         on_contexts = [(i, name, build) for (i, name, _), build in zip(contexts, values, strict=True)]
         _check_inputs(recorder, allowed)
+        if any(device_of(t._data) is not None for t in recorder.inputs) and any(
+            device_of(t._data) is None for t in results.tensors
+        ):
+            raise Unreplayable("it computes on a device and returns a tensor on the CPU")
         if why := recorder.kept_array():
             raise Unreplayable(why)
         mentioned = [t for c in changes for t in _mentioned(c)]
@@ -161,6 +166,9 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
         raise Unreplayable(f"it sets the gradient of a tensor {nowhere}")
     if is_written_over((t._data, id(t) in recorder.written) for t in recorder.inputs):
         raise Unreplayable("it changes a tensor that shares memory with another one it reads")
+    devices = {d for t in recorder.inputs if (d := device_of(t._data)) is not None}
+    if len(devices) > 1:
+        raise Unreplayable(f"it computes on several devices: {', '.join(sorted(map(str, devices)))}")
     new = {id(t) for t in recorder.alive()}
     if any(i not in new and i not in inputs for i in recorder.written):
         raise Unreplayable("it changes, through a view made outside, a tensor it was not given")

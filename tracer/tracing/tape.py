@@ -20,9 +20,11 @@ from ..ir.types import TensorType
 from .alike import Classes, chosen
 from .applications import Application
 from .entered import Entered
+from .placement import device_of
 from .scalars import Element
 
 if TYPE_CHECKING:
+    from ..runtime.devices import Device
     from .recorder import Recorder
     from .sources import Source
 
@@ -127,11 +129,12 @@ class Row(NamedTuple):
 
 
 class Input(NamedTuple):
-    """A tensor that the run has met: its source, its type, and whether gradients flow there."""
+    """A tensor that the run has met: its source, its type, whether gradients flow there, and its device, None for the CPU."""
 
     source: Source
     type: TensorType
     follows: bool
+    device: Device | None = None
 
 
 class Span(NamedTuple):
@@ -197,7 +200,7 @@ def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> l
         (i, o, n), (i1, o1, n1) = before, at
         values = builder.inputs[i:i1]
         inputs = tuple(
-            Input(s, v.type, t._requires_grad)
+            Input(s, v.type, t._requires_grad, device_of(t._data))
             for s, v, t in zip(recorder.sources[i:i1], values, recorder.inputs[i:i1], strict=True)
         )
         first = len(number)

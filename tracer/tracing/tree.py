@@ -24,10 +24,12 @@ from .entered import Entered
 from .follow import Closing, Inputs, Left, PathRun, Uncompiled, may_fail
 from .graph_function import GraphFunction
 from .kinds import alive
+from .placement import Placement
 from .scalars import Element
 from .tape import Decision, Input, Look, Row, Span, merged
 
 if TYPE_CHECKING:
+    from ..runtime.devices import Device
     from ..runtime.programs.calling import Caller
     from ..runtime.programs.program import Program
     from .calls import Call
@@ -151,6 +153,14 @@ class _Path:
             return node.entered[k]
         first, row = node.own[k]
         return row.types[k - first]
+
+    def device(self, k: int) -> Device | None:
+        """The device of a value: a program's results are on that of its inputs."""
+        node = self.nodes[self.place(k)]
+        if k < node.computed:
+            return node.span.inputs[k - node.first].device
+        before = (x.device for n in self.nodes[: node.depth + 1] for x in n.span.inputs)
+        return next((d for d in before if d is not None), None)
 
     def name(self, k: int) -> str:
         """The user's name of a value, if it is an input."""
@@ -392,7 +402,8 @@ class Tree(Recorded):
         key, active, outputs = self._key(node, path)
         found = self._functions.get(key)
         if found is None:
-            found = self._functions[key] = GraphFunction(self._graph(node, path), active, outputs)
+            *_, placement = key
+            found = self._functions[key] = GraphFunction(self._graph(node, path), active, outputs, placement=placement)
         return found
 
     def _key(self, node: Node, path: _Path) -> tuple[Any, list[int], list[int]]:
@@ -411,7 +422,8 @@ class Tree(Recorded):
         results = [number[k] for k in node.exports]
         updates = [(path.input(i), number[k]) for i, k in (node.closing.in_place if node.closing is not None else {}).items()]
         key = tuple(types), tuple(rows), tuple(results), tuple([(number[i], k) for i, k in updates])
-        return (*key, tuple(active), tuple(outputs)), active, outputs
+        placement = Placement.of([path.device(k) for k in node.imports])
+        return (*key, tuple(active), tuple(outputs), placement), active, outputs
 
     def _graph(self, node: Node, path: _Path) -> Graph:
         """The graph of a segment."""

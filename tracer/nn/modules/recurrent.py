@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ...core.device import beside
 from ...core.fused import fused, is_observed
 from ...core.tensor import Tensor
 from ...ir.types import DType
@@ -174,7 +175,7 @@ class RNNBase(Module):
         x = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)
-        x, ends = self._layers(x, self._states(x.shape[1], x.dtype, hx, batched), self._run)
+        x, ends = self._layers(x, self._states(x.shape[1], x, hx, batched), self._run)
         if not batched:
             x, ends = x.squeeze(1), tuple(e.squeeze(1) for e in ends)
         elif self.batch_first:
@@ -186,7 +187,7 @@ class RNNBase(Module):
         x, sizes = input.data, input.sizes()
         if x.shape[-1] != self.input_size:
             raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}")
-        states = self._states(sizes[0], x.dtype, hx, True)
+        states = self._states(sizes[0], x, hx, True)
         if input.sorted_indices is not None:
             states = tuple(s.index_select(1, input.sorted_indices) for s in states)
         x, ends = self._layers(x, states, functools.partial(self._run_packed, sizes))
@@ -212,12 +213,12 @@ class RNNBase(Module):
                 x = F.dropout(x, self.dropout, self.training)
         return x, tuple(shape.stack(list(parts), 0) for parts in zip(*final, strict=True))
 
-    def _states(self, n: int, dtype: DType, hx: Any, batched: bool) -> tuple[Tensor, ...]:
+    def _states(self, n: int, x: Tensor, hx: Any, batched: bool) -> tuple[Tensor, ...]:
         """The initial states, (layers * directions, N, size) each. Raises RuntimeError for other shapes."""
         layers = self.num_layers * (2 if self.bidirectional else 1)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: 2 if self.mode == "LSTM" else 1]
         if hx is None:
-            return tuple(create.zeros(layers, n, size, dtype=dtype) for size in sizes)
+            return tuple(create.zeros(layers, n, size, dtype=x.dtype, device=beside(x)) for size in sizes)
         given = tuple(hx) if self.mode == "LSTM" else (hx,)
         states = []
         for i, (state, size) in enumerate(zip(given, sizes, strict=True)):
@@ -363,7 +364,7 @@ class RNNCellBase(Module):
         single = input.ndim == 1
         x = input.unsqueeze(0) if single else input
         if hx is None:
-            given = (create.zeros(x.shape[0], self.hidden_size, dtype=x.dtype),) * states
+            given = (create.zeros(x.shape[0], self.hidden_size, dtype=x.dtype, device=beside(x)),) * states
         else:
             given = tuple(h.unsqueeze(0) if single else h for h in given)
         projected = F.linear(x, self.weight_ih, self.bias_ih)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ... import linalg, ops
 from ...autograd.modes import no_grad
+from ...core.device import beside
 from ...core.tensor import Tensor
 from ...ops.numeric import norm_except_dim
 from ...random import randn
@@ -134,7 +135,7 @@ class _Orthogonal(Module):
             if self.orthogonal_map == "matrix_exp":
                 Q = linalg.matrix_exp(A)
             else:
-                one = ops.expand(ops.eye(n, dtype=A.dtype), A.shape)
+                one = ops.expand(ops.eye(n, dtype=A.dtype, device=beside(A)), A.shape)
                 Q = linalg.solve(one - A * 0.5, one + A * 0.5)
             Q = Q[..., :k]
         if self.use_trivialization:
@@ -162,7 +163,9 @@ class _Orthogonal(Module):
         if n != k:
             A = ops.cat([A, randn((*A.shape[:-2], n, n - k), dtype=A.dtype)], -1)
         self.base = _orthonormal(A)
-        minus = ops.diagonal_scatter(ops.zeros_like(Q), ops.full((*Q.shape[:-2], k), -1.0, dtype=Q.dtype), 0, -2, -1)
+        minus = ops.diagonal_scatter(
+            ops.zeros_like(Q), ops.full((*Q.shape[:-2], k), -1.0, dtype=Q.dtype, device=beside(Q)), 0, -2, -1
+        )
         return minus
 
 

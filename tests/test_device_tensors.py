@@ -1,0 +1,240 @@
+"""Tensors on an emulated CUDA device: where they are, moving them, views, errors, memory; and planted faults."""
+
+import copy
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
+
+
+import tracer
+from tracer import nn
+from tracer.ir import ops as P
+from tracer.nn import functional as F
+from tracer.runtime import emulator
+from tracer.runtime.devices import DeviceArray, to_host
+from tracer.runtime.devices.array import to_device
+
+pytestmark = [pytest.mark.usefixtures("emulated"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
+
+# Tensors.
+
+
+def test_where_a_tensor_is():
+    x = tracer.ones(2, 3)
+    y = x.to("cuda")
+    assert (x.device.type, y.device, y.get_device(), x.get_device()) == ("cpu", tracer.device("cuda:0"), 0, -1)
+    assert y.is_cuda and not y.is_cpu and x.is_cpu and not x.is_cuda
+    assert y.to("cuda") is y and y.cuda() is y and x.cpu() is x and y.to("cuda", copy=True) is not y
+    assert y.to("cuda:1").device.index == 1 and x.cuda(1).device.index == 1 and x.to(y).device == y.device
+    assert y.to(tracer.float64).device == y.device and y.to("cpu", tracer.int64).dtype is tracer.int64
+    assert repr(y[0]) == "tensor([1., 1., 1.], device='cuda:0')"
+    assert y.tolist() == x.tolist() and y.sum().item() == 6 and bool(y[0, 0] == 1)
+    for use in (y.numpy, lambda: np.asarray(y)):
+        with pytest.raises(TypeError, match=r"can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu\(\)"):
+            use()
+
+
+def test_new_tensors():
+    assert tracer.zeros(2, device="cuda").is_cuda and tracer.arange(3, device="cuda:1").device.index == 1
+    assert tracer.ones_like(tracer.ones(2).cuda()).is_cuda and tracer.tensor([1, 2], device="cuda").dtype is tracer.int64
+    assert tracer.randn(2, device="cuda").cpu().shape == (2,)
+    with tracer.device("cuda:1"):
+        assert tracer.ones(2).device.index == 1 and tracer.get_default_device() == tracer.device("cuda:1")
+        assert tracer.ones(2, device="cpu").is_cpu
+    assert tracer.ones(2).is_cpu
+    tracer.set_default_device("cuda")
+    try:
+        assert tracer.ones(2).is_cuda and nn.Linear(2, 2).weight.is_cuda
+    finally:
+        tracer.set_default_device(None)
+
+
+def test_random_numbers_are_the_cpus():
+    found = []
+    for where in ("cpu", "cuda"):
+        tracer.manual_seed(1)
+        found.append([f(3, 5, device=where).cpu().numpy() for f in (tracer.rand, tracer.randn)])
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_mixed_devices_are_refused():
+    x, y = tracer.ones(2, 2), tracer.ones(2, 2, device="cuda")
+    for use in (
+        lambda: x + y,
+        lambda: y * x,
+        lambda: x @ y,
+        lambda: tracer.cat([x, y]),
+        lambda: F.mse_loss(y, x),
+        lambda: y.add_(x),
+    ):
+        with pytest.raises(
+            RuntimeError, match="Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
+        ):
+            use()
+    with pytest.raises(RuntimeError, match="cuda:1 and cuda:0"):
+        y + y.to("cuda:1")
+    assert (y * tracer.tensor(2.0)).sum().item() == 8  # a number may be on the CPU
+    assert y[tracer.tensor([0])].shape == (1, 2) and y.clone().copy_(x).is_cuda
+
+
+def test_devices_that_do_not_exist():
+    for use in (
+        lambda: tracer.ones(2, device="cuda:5"),
+        lambda: tracer.ones(2).to("cuda:5"),
+        lambda: nn.Linear(2, 2).to("cuda:5"),
+    ):
+        with pytest.raises(RuntimeError, match="invalid device ordinal: 5"):
+            use()
+    with pytest.raises(RuntimeError, match="no device 'xpu': tensors live on 'cpu'"):
+        tracer.ones(2, device="xpu")
+
+
+def test_gradients_flow_between_devices():
+    x = tracer.randn(3, requires_grad=True)
+    y = x.cuda() * 2
+    (y.cpu() * tracer.arange(3.0)).sum().backward()
+    assert x.grad.is_cpu and x.grad.tolist() == [0, 2, 4]
+    w = tracer.randn(3, device="cuda", requires_grad=True)
+    (w.cpu() ** 2).sum().backward()
+    np.testing.assert_allclose(w.grad.cpu().numpy(), 2 * w.detach().cpu().numpy(), rtol=1e-6)
+    (g,) = tracer.autograd.grad((w**3).sum(), w, create_graph=True)
+    (h,) = tracer.autograd.grad(g.sum(), w)
+    np.testing.assert_allclose(h.cpu().numpy(), 6 * w.detach().cpu().numpy(), rtol=1e-5)
+
+
+def test_views_and_changes_in_place():
+    def program(x):
+        y = x.clone()
+        y[1] = 5
+        y[:, 2] += 1
+        y.t()[0] *= 3
+        y[y > 4] = -1
+        y[[0, 2]] = y[[2, 0]].clone()
+        y.view(-1)[3:5].fill_(9)
+        y.flip(0)[0].zero_()
+        return (
+            y,
+            y.t().contiguous(),
+            y[1:, ::2].reshape(-1),
+            y.expand(2, 3, 4)[1],
+            y.unfold(1, 2, 1),
+            y.diagonal(),
+            y[..., None, 1],
+        )
+
+    x = tracer.arange(12.0).view(3, 4)
+    for a, b in zip(program(x), program(x.cuda()), strict=True):
+        assert b.is_cuda and a.tolist() == b.tolist()
+    y = x.cuda()
+    part = y[1:, 1:]
+    part.mul_(0)
+    assert y.tolist() == [[0, 1, 2, 3], [4, 0, 0, 0], [8, 0, 0, 0]] and part._base is y
+
+
+def test_errors_are_those_of_the_cpu():
+    for program in (
+        lambda x: x[5],
+        lambda x: x @ x,
+        lambda x: x + tracer.ones(7, device=x.device),
+        lambda x: x.view(5),
+        lambda x: tracer.gather(x, 1, tracer.tensor([[9]], device=x.device)),
+        lambda x: F.embedding(tracer.tensor([7], device=x.device), x),
+        lambda x: x.long() // tracer.tensor(0, device=x.device),
+    ):
+        errors = []
+        for where in ("cpu", "cuda"):
+            with pytest.raises((RuntimeError, IndexError, ZeroDivisionError)) as e:
+                program(tracer.ones(2, 3, device=where)).sum().item()
+            errors.append((e.type, str(e.value).split("(")[0]))
+        assert errors[0] == errors[1]
+
+
+def test_modules_and_files(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).cuda()
+    assert all(t.is_cuda for t in (*model.parameters(), *model.buffers()))
+    twin = copy.deepcopy(model)
+    assert next(twin.parameters()).is_cuda and next(twin.parameters()) is not next(model.parameters())
+    tracer.save(model.state_dict(), tmp_path / "state")
+    state = tracer.load(tmp_path / "state")
+    fresh = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    fresh.load_state_dict(state)
+    assert all(t.is_cpu for t in fresh.parameters())
+    for a, b in zip(fresh.state_dict().values(), model.state_dict().values(), strict=True):
+        assert a.tolist() == b.tolist()
+    assert all(t.is_cpu for t in model.cpu().parameters())
+
+
+# Memory.
+
+
+def test_memory_is_counted_and_kept():
+    used = tracer.cuda.memory_allocated()
+    x = tracer.zeros(1000, 1000, device="cuda")
+    assert tracer.cuda.memory_allocated() - used == 4_000_256 and tracer.cuda.max_memory_allocated() >= 4_000_256
+    where = x.data_ptr()
+    view = x[3:]
+    del x
+    assert tracer.cuda.memory_allocated() - used == 4_000_256
+    del view
+    assert tracer.cuda.memory_allocated() == used and tracer.cuda.memory_reserved() >= 4_000_256
+    assert tracer.ones(1000, 1000, device="cuda").data_ptr() == where  # the same memory again
+    tracer.cuda.empty_cache()
+    assert tracer.cuda.memory_reserved() < 4_000_256 + used
+    assert "memory_allocated" in tracer.cuda.memory_summary()
+    free, total = tracer.cuda.mem_get_info()
+    assert 0 < free <= total
+
+
+def test_no_memory_left(emulated, monkeypatch):
+    emulated.empty_cache()
+    monkeypatch.setattr(emulated, "total_memory", emulated.reserved + (1 << 20))
+    kept = [tracer.zeros(1 << 16, device="cuda") for _ in range(3)]
+    del kept[:]  # its memory must be released first
+    tracer.zeros(200_000, device="cuda")
+    with pytest.raises(
+        tracer.cuda.OutOfMemoryError, match=r"CUDA out of memory. Tried to allocate 4.00 MiB. GPU 0 has a total"
+    ):
+        tracer.zeros(1 << 20, device="cuda")
+
+
+def test_names_that_programs_use():
+    assert tracer.cuda.is_available() and tracer.cuda.device_count() == 2 and tracer.cuda.current_device() == 0
+    assert "emulated" in tracer.cuda.get_device_name()
+    with tracer.cuda.device(1):
+        assert tracer.cuda.current_device() == 1 and tracer.ones(2).cuda().device.index == 1
+    tracer.cuda.synchronize()
+    tracer.cuda.manual_seed_all(0)
+
+
+# Planted faults.
+
+
+def test_the_host_cannot_read_by_accident(emulated):
+    x = to_device(np.ones(3), emulated)
+    for use in (lambda: np.asarray(x), lambda: np.array(x), lambda: memoryview(x), lambda: float(np.ones(3) @ np.asarray(x))):
+        with pytest.raises(TypeError):
+            use()
+
+
+def test_a_wrong_address_is_caught(emulated):
+    x = to_device(np.ones(3, np.float32), emulated)
+    beyond = DeviceArray(emulated.layout(x.address + 4096, (3,), np.dtype(np.float32)), x.memory)
+    with pytest.raises((RuntimeError, emulator.Fault), match=r"illegal memory access|out of bounds"):
+        to_host(emulated.apply(P.exp, [beyond], {}))
+    too_long = DeviceArray(emulated.layout(x.address, (5000,), np.dtype(np.float32)), x.memory)
+    with pytest.raises((RuntimeError, emulator.Fault), match=r"illegal memory access|out of bounds"):
+        to_host(emulated.apply(P.exp, [too_long], {}))
+
+
+def test_freed_memory_is_caught(emulated):
+    x = to_device(np.ones(300_000, np.float32), emulated)
+    dangling, owner = x.layout, x.memory
+    del x
+    address, nbytes = owner.address, owner.nbytes
+    del owner
+    emulated.empty_cache()
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        emulated.read(address, nbytes)
+    assert dangling.shape == (300_000,)

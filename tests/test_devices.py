@@ -1,0 +1,178 @@
+"""An emulated CUDA device: the same programs, eager and traced, with the CPU's results.
+
+Its memory is out of the host's reach: an access by mistake ends the process. The emulator checks what kernels do.
+"""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
+
+from checks import cast_args
+from expressions import EXPRESSIONS, compute
+from samples import cases
+from test_expressions import RECORDED, check
+
+import tracer
+from tracer import nn
+from tracer.ir.interp import EVALUATE
+from tracer.nn import functional as F
+from tracer.runtime.devices import to_host
+from tracer.runtime.devices.array import to_device
+
+pytestmark = [pytest.mark.usefixtures("emulated"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
+
+
+def number(x):
+    x = np.asarray(x)
+    return x.astype(complex if x.dtype.kind == "c" else float)
+
+
+# Primitives, expressions, models.
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_samples(emulated, dtype):
+    for name, primitive, sample in cases():
+        args, attrs = cast_args(sample.args, dtype), {**primitive.defaults, **sample.attrs}
+        if not args or (dtype == "bfloat16" and primitive.kind.value == "host"):
+            continue
+        expected = EVALUATE.bind(primitive, args, attrs)
+        found = emulated.apply(primitive, [to_device(a, emulated) for a in args], attrs)
+        for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, expected)), strict=True):
+            assert a.device is emulated and a.shape == b.shape and a.dtype == b.dtype, name
+            room = {"float32": 2e-4, "float64": 1e-9, "bfloat16": 0.05}[dtype]
+            np.testing.assert_allclose(number(to_host(a)), number(b), rtol=room, atol=room, err_msg=name)
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize("expression", EXPRESSIONS[::2])
+def test_expressions(on_cuda, expression, how):
+    if how == "traced" and EXPRESSIONS.index(expression) % 8:
+        pytest.skip("a quarter of them")
+    found = compute(tracer, expression, tracer.trace if how == "traced" else lambda f: f)
+    expected = RECORDED[expression]
+    for k, (a, b) in enumerate(zip(found["out"], expected["out"], strict=True)):
+        check(a, b, f"result {k}", 1e-5)
+    for name in found["grads"].keys() & expected["grads"].keys():
+        check(found["grads"][name], expected["grads"][name], f"gradient of {name}", 1e-5)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend, self.norm = nn.MultiheadAttention(8, 2, batch_first=True), nn.LayerNorm(8)
+
+    def forward(self, x):
+        return self.norm(x + self.attend(x, x, x)[0])[:, 0]
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.rnn = nn.Embedding(7, 8), nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.rnn(self.words((x[..., 0].abs() * 3).long().clamp(max=6)))[0][:, -1]
+
+
+MODELS = {
+    "layers": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(40, 16), nn.BatchNorm1d(16), nn.GELU(), nn.Dropout(0.2), nn.Linear(16, 8)
+    ),
+    "convolutions": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 5)),
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32, 8),
+    ),
+    "attention": Attention,
+    "recurrent": Recurrent,
+}
+OPTIMIZERS = {
+    "SGD": lambda p: tracer.optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
+    "Adam": lambda p: tracer.optim.Adam(p, 1e-2),
+    "AdamW": lambda p: tracer.optim.AdamW(p, 1e-2, amsgrad=True),
+    "RMSprop": lambda p: tracer.optim.RMSprop(p, 1e-2),
+    "Adagrad": lambda p: tracer.optim.Adagrad(p, 1e-2),
+    "NAdam": lambda p: tracer.optim.NAdam(p, 1e-2),
+    "Rprop": lambda p: tracer.optim.Rprop(p, 1e-2),
+}
+
+
+def losses(make, optimizer, where, how, steps=4):
+    tracer.manual_seed(0)
+    model = make().to(where)
+    optimizer = optimizer(model.parameters())
+    x, target = tracer.randn(6, 5, 8).to(where), tracer.randint(0, 8, (6,)).to(where)
+
+    def forward(x, target):
+        return F.cross_entropy(model(x), target)
+
+    def step(x, target):
+        optimizer.zero_grad()
+        loss = (forward if how != "outside" else traced)(x, target)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    traced = tracer.trace(forward)
+    run = tracer.trace(step) if how == "traced" else step
+    found = [run(x, target).item() for _ in range(steps)]
+    if how != "eager":
+        compiled = traced if how == "outside" else run
+        assert compiled.cache_info().replays >= steps - 2, compiled.explain()
+    return found
+
+
+@pytest.mark.parametrize("how", ["eager", "traced", "outside"])
+@pytest.mark.parametrize("model", MODELS)
+def test_models_train(model, how):
+    pair = [losses(MODELS[model], OPTIMIZERS["Adam"], where, how) for where in ("cpu", "cuda")]
+    np.testing.assert_allclose(pair[1], pair[0], rtol=2e-5)
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name, how):
+    pair = [
+        losses(lambda: nn.Sequential(nn.Flatten(), nn.Linear(40, 8)), OPTIMIZERS[name], where, how) for where in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(pair[1], pair[0], rtol=2e-5)
+
+
+def test_a_traced_function_that_reads_numbers():
+    def clipped(x):
+        y = x * 2
+        return y / y.max() if y.max().item() > 1 else y
+
+    f = tracer.trace(clipped)
+    for scale in (1.0, 0.1, 1.0, 0.1, 1.0):
+        x = tracer.linspace(0, scale, 5)
+        np.testing.assert_allclose(f(x.cuda()).cpu().numpy(), clipped(x).numpy(), rtol=1e-6)
+    assert f.cache_info().replays >= 2, f.explain()
+
+
+def test_the_device_is_part_of_a_call():
+    f = tracer.trace(lambda x: (x * 2).sum(-1))
+    x = tracer.randn(3, 4)
+    for _ in range(3):
+        for where in ("cpu", "cuda:0", "cuda:1"):
+            y = f(x.to(where))
+            assert str(y.device) == where
+            np.testing.assert_allclose(y.cpu().numpy(), (x * 2).sum(-1).numpy(), rtol=1e-6)
+
+
+def test_a_module_that_moves_after_it_was_traced():
+    layer, x = nn.Linear(4, 3), tracer.randn(2, 4)
+    f = tracer.trace(lambda x: layer(x))
+    for where in ("cpu", "cuda", "cpu", "cuda"):
+        layer.to(where)
+        for _ in range(3):
+            y = f(x.to(where))
+        np.testing.assert_allclose(
+            y.detach().cpu().numpy(), nn.functional.linear(x, layer.weight.cpu(), layer.bias.cpu()).detach().numpy(), rtol=1e-5
+        )

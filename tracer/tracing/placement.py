@@ -1,0 +1,56 @@
+"""Where a program runs: on the CPU, or on the device of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runtime.devices import DeviceArray
+
+if TYPE_CHECKING:
+    from ..ir.graph import Graph
+    from ..runtime.devices import Device
+
+
+def device_of(array: Any) -> Device | None:
+    """The device of an array; None for the CPU."""
+    return array.device if isinstance(array, DeviceArray) else None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The device of a program, None for the CPU, and the inputs that are on the CPU nevertheless (numbers, counts of steps)."""
+
+    device: Device | None = None
+    on_host: frozenset[int] = frozenset()
+
+    @staticmethod
+    def of(devices: Sequence[Device | None]) -> Placement:
+        """For inputs on these devices. Raises ValueError if there are several."""
+        different = {d for d in devices if d is not None}
+        if not different:
+            return CPU
+        (device,) = different
+        return Placement(device, frozenset(i for i, d in enumerate(devices) if d is None))
+
+    def holds(self, i: int, array: Any) -> bool:
+        """Whether an array is where input ``i`` is expected."""
+        return array.__class__ is np.ndarray if self.device is None or i in self.on_host else array.device is self.device
+
+    def program(self, graph: Graph) -> Any:
+        """The program of a graph, compiled."""
+        if self.device is None:
+            from ..runtime.programs.planned import planned
+            from ..runtime.programs.program import Program  # imports llvmlite: only when something is compiled
+
+            return Program(planned(graph))
+        from ..runtime.devices.apply import plan
+        from ..runtime.devices.program import DeviceProgram
+
+        return DeviceProgram(plan(graph, self.device), self.device, self.on_host)
+
+
+CPU = Placement()

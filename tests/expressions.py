@@ -109,16 +109,13 @@ def compute(lib, expression, trace=lambda f: f):
     """The results as nested lists, and the gradients by name."""
     leaves, others = inputs(lib)
 
-    def call(leaves, others):
-        names = {"T": lib, "F": lib.nn.functional, "D": lib.distributions}
-        return eval(expression, names | leaves | others)
-
+    names = {"T": lib, "F": lib.nn.functional, "D": lib.distributions}
+    function = trace(eval(f"lambda {', '.join(leaves | others)}: ({expression})", names))
     before = lib.get_default_dtype()
     lib.set_default_dtype(lib.float64)
     try:
-        function = trace(call)
-        function(leaves, others)
-        found = flat(lib, function(leaves, others))
+        function(**leaves, **others)
+        found = flat(lib, function(**leaves, **others))
         followed = [t for t in found if isinstance(t, lib.Tensor) and t.requires_grad]
         grads = {}
         if followed:

@@ -5,6 +5,7 @@ A plain pass runs without the engine; each condition for that is violated here.
 
 import contextlib
 import gc
+import math
 import random
 import threading
 
@@ -576,3 +577,25 @@ def test_overflow_does_not_warn(recwarn):
     for _ in range(CALLS):
         f(tracer.full((3,), 3e38)).backward()
     assert w.grad.isinf().all() and not recwarn.list
+
+
+@pytest.mark.parametrize("leads_to", ["a division", "a root", "an infinite factor", "nothing special"])
+def test_a_result_without_a_cotangent_adds_nothing(leads_to):
+    """Zero times an infinite derivative would be NaN."""
+    other = {
+        "a division": lambda x: tracer.where(x > 9, 1 / (x - x), math.inf),
+        "a root": lambda x: (x - x.detach()).sqrt(),
+        "an infinite factor": lambda x: x * math.inf,
+        "nothing special": lambda x: x * 3,
+    }[leads_to]
+    f = tracer.trace(lambda x: ((x * x).sum(), other(x)))
+    x = tracer.randn(5, requires_grad=True)
+    for _ in range(3):
+        y, _ = f(x)
+        (g,) = tracer.autograd.grad(y, x)
+        np.testing.assert_allclose(g.numpy(), 2 * x.detach().numpy(), rtol=1e-6)
+        x.grad = None
+        y, _ = f(x)
+        y.backward()
+        np.testing.assert_allclose(x.grad.numpy(), 2 * x.detach().numpy(), rtol=1e-6)
+    assert f.cache_info().replays == 5

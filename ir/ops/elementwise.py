@@ -180,6 +180,8 @@ def _power(a: Any, b: Any) -> Any:
     if isinstance(a, np.ndarray) and a.dtype.kind == "f" and np.ndim(b) == 0 and np.result_type(a, b) == a.dtype:
         if b == 2:
             return np.square(a)
+        if b == 0.5:  # as in PyTorch, also of -0.0 and -inf, whose power would be 0.0 and inf
+            return np.sqrt(a)
         if b == 3:  # PyTorch's products, a tenth of the time of the power
             return np.square(a) * a
     if np.result_type(a, b).kind != "i" or not np.any(negative := np.less(b, 0)):

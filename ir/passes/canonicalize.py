@@ -12,7 +12,7 @@ from typing import Any
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..interp import Build, using
-from ..ops import broadcast, cast, full, matmul, mul, neg, permute, reshape, slice_
+from ..ops import broadcast, cast, full, matmul, mul, neg, permute, reshape, slice_, sqrt
 from ..primitive import Kind, Primitive
 
 Rule = Callable[..., "Value | None"]
@@ -60,6 +60,12 @@ def _sub_zero(a: Value, b: Value) -> Value | None:
 def _neg_neg(x: Value) -> Value | None:
     inner = _made_by(x, neg)
     return inner.operands[0] if inner else None
+
+
+@rule("pow")
+def _root(x: Value, exponent: Value) -> Value | None:
+    op = _made_by(exponent, full)
+    return sqrt(x) if op and op.attrs["value"] == 0.5 and x.dtype.is_floating_point else None
 
 
 @rule("copy")

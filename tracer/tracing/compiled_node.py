@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.accumulate import add_arrays
 from ..autograd.forms import Form
+from ..autograd.modes import unfollowed
 from ..autograd.node import FREED, BackwardNode, Gradients, edges_to, latest_sequence, modified
 from ..autograd.written import remember
 from ..core.context import SPECIAL, context
@@ -131,19 +132,27 @@ class CompiledNode(BackwardNode):
         self._check(given, wanted)
         results: Sequence[Any]
         if form.tensors:
-            function = function.of(since.given)
-            changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
-            if not function.adjoint_reads.isdisjoint(changed):
-                raise RuntimeError(
-                    f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
-                )
-            results = function.adjoint([*inputs, *(given[k] for k in sorted(given))])
+            results = self._as_tensors(inputs, [given[k] for k in sorted(given)])
         else:
             cts = [given[k] if k in given else self._zero(k) for k in range(len(function.outputs))]
             read = [inputs[i]._data for i in function.reads]
             results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
+            partial = len(given) < len(function.outputs) and function.may_multiply_zero(since.given)
+            if partial and any(np.isnan(r).any() for r in results):
+                with using(Eager()), unfollowed():
+                    results = [t._data for t in self._as_tensors(inputs, [wrap(given[k]) for k in sorted(given)])]
         places = self.function.places(since.given)
         return [results[j] if want and j is not None else None for want, j in zip(wanted, places, strict=True)]
+
+    def _as_tensors(self, inputs: Sequence[Tensor], given: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The cotangents of the active inputs from exactly the given ones, differentiable."""
+        function = self.function.of(self._happened().given)
+        changed = {i for i in function.graph.updates.values() if inputs[i]._requires_grad}
+        if not function.adjoint_reads.isdisjoint(changed):
+            raise RuntimeError(
+                f"{function.graph.name} changes in place what its derivative depends on: it cannot be differentiated twice"
+            )
+        return function.adjoint([*inputs, *given])
 
     def _check(self, given: Mapping[int, Any], wanted: Sequence[bool]) -> None:
         """Raises RuntimeError if something that eager autograd has saved, and reads in this pass, was changed in place."""

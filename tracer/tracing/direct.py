@@ -51,6 +51,7 @@ def direct(function: GraphFunction, number: int) -> Direct:
         "cotangents": cotangents,
         "given": given,
         "unhooked": OF_LEAVES.isdisjoint,
+        "isnan": np.isnan,
     }
     kept = len(function.parts[1].inputs) - len(function.reads) - len(cotangents)
     words = [f"id(i{i}._data)" for i in function.reads] + [f"id(k{i})" for i in range(kept)]
@@ -75,6 +76,8 @@ def direct(function: GraphFunction, number: int) -> Direct:
     lines.append(f"    found = call({', '.join(words)})")
     lines.append("    if found is None: return None")
     lines.append(f"    {_all('g', range(len(function.active)))} = found")
+    if function.may_multiply_zero(given):
+        lines += [f"    if isnan(g{j}).any(): return None" for j, _ in leaves]
     lines.append(f"    if not retain_graph: node.{'free()' if function.frees(given) else 'release_from(given)'}")
     lines.append(f"    return ({''.join(f'(t{j}, g{j}), ' for j, _ in leaves)})")
     exec(compile("\n".join(lines), f"<backward of {function.graph.name}>", "exec"), names)

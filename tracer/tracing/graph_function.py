@@ -118,6 +118,7 @@ class GraphFunction:
         self.reached, self._saved = _dependence(graph, self.active, self.outputs)
         self._needs: dict[frozenset[int], frozenset[Op]] = {}
         self._frees: dict[frozenset[int], bool] = {}
+        self._multiplies: dict[frozenset[int], bool] = {}
         self._places: dict[frozenset[int], Sequence[int | None]] = {}
         self._parts: dict[frozenset[int], Self] = {}
         self.direct: dict[int, Direct] = {}  # backward passes without the engine, by output
@@ -350,6 +351,32 @@ class GraphFunction:
             place = {i: j for j, i in enumerate(self.active) if i in reached}
             self._places[outputs] = [place.get(i) for i in range(len(self.graph.inputs))]
         return self._places[outputs]
+
+    def may_multiply_zero(self, outputs: frozenset[int]) -> bool:
+        """True if a cotangent of zero for the other outputs can meet a derivative that is not finite. Their product is NaN,
+        while eager autograd does not visit what only leads to these outputs.
+        """
+        if outputs not in self._multiplies:
+            graph = self.graph
+            places = {graph.outputs[self.outputs[k]] for k in outputs}
+            visited, follows = set(places), {graph.inputs[i] for i in self.active}
+            for op in reversed(graph.ops):
+                if op.results[0] in visited:
+                    visited.update(op.operands)
+            others = {graph.outputs[k] for k in self.outputs} - visited
+            for op in graph.ops:
+                if not follows.isdisjoint(op.operands):
+                    follows.update(op.results)
+            found = False
+            for op in reversed(graph.ops):
+                if op.results[0] in others and op.results[0] in follows:
+                    others.update(v for v in op.operands if v not in visited)
+                    for v, rule in zip(op.operands, _rules(op), strict=False):
+                        saved = [op.operands[i] for i in getattr(rule, "saves_operands", ())]
+                        numbers = any(x.dtype.is_floating_point or x.dtype.is_complex for x in saved)
+                        found |= v in follows and (numbers or getattr(rule, "saves_result", False))
+            self._multiplies[outputs] = found
+        return self._multiplies[outputs]
 
     def _saving(self, outputs: frozenset[int], inputs: frozenset[int]) -> dict[Op, set[Value]]:
         """The values that eager autograd saves for such a pass, by operation."""

@@ -6,7 +6,7 @@ import importlib as _importlib
 import math as _math
 from typing import Any as _Any
 
-from . import autograd, cuda, fft, func, linalg, nn, ops, optim, random, signal, special, utils
+from . import amp, autograd, cuda, fft, func, linalg, nn, ops, optim, random, signal, special, utils
 from .autograd import (
     enable_grad,
     inference_mode,

@@ -22,6 +22,7 @@ from . import accelerator as accelerator
 from .interop.layers import adaptive_max_pool1d as adaptive_max_pool1d
 from .interop.layers import affine_grid_generator as affine_grid_generator
 from .interop.layers import alpha_dropout as alpha_dropout
+from . import amp as amp
 from . import autograd as autograd
 from . import backends as backends
 from .interop.layers import batch_norm as batch_norm

@@ -32,7 +32,7 @@ from . import (
 from . import foreach as _foreach
 from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
-from .amp import GradScaler, autocast
+from .amp import GradScaler, autocast, get_autocast_dtype, is_autocast_enabled
 from .finder import DIFFERENT as _DIFFERENT
 from .finder import VERSION as __version__
 
@@ -149,17 +149,14 @@ def get_deterministic_debug_mode() -> int:
     return 0
 
 
-def is_autocast_enabled(device_type: str | None = None) -> bool:
-    """False."""
+def is_autocast_cpu_enabled() -> bool:
+    """Whether operations on the CPU are cast."""
+    return is_autocast_enabled("cpu")
+
+
+def is_autocast_cache_enabled() -> bool:
+    """False: casts are not kept."""
     return False
-
-
-is_autocast_cpu_enabled = is_autocast_cache_enabled = is_autocast_enabled
-
-
-def get_autocast_dtype(device_type: str) -> _Any:
-    """The dtype that PyTorch's mixed precision has: bfloat16 for the CPU, float16 for other devices."""
-    return _tracer.bfloat16 if device_type == "cpu" else _tracer.float16
 
 
 def set_num_interop_threads(number: int) -> None:

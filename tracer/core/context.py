@@ -23,6 +23,7 @@ class _Context(threading.local):
     # Whether creating nodes requires extra work: one of the following modes is on, or there are inference tensors.
     watches_nodes: bool = False
     hooks_disabled: str | None = None  # the error raised when saved-tensors hooks are entered
+    autocast: tuple[tuple[str, Any], ...] = ()  # kinds of devices, and the dtype of their products; None: no casts
     _anomaly: bool = False
     _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
 
@@ -53,6 +54,11 @@ class _Context(threading.local):
             self.watches_nodes = True
         else:  # for all threads, from the first inference tensor on
             vars(self).pop("watches_nodes", None)
+
+    @property
+    def mode(self) -> Any:
+        """What a call depends on besides gradient mode and default dtype: inference mode, and the casts of operands."""
+        return (self.inference, self.autocast) if self.autocast else self.inference
 
     @property
     def grad_mode(self) -> bool:

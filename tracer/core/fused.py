@@ -57,6 +57,8 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
             return function(*args, **kwargs)
         tensors: list[Tensor] = []
         signature: list[Any] = [context.default_dtype, *kwargs]
+        if SPECIAL:
+            signature.append(context.autocast)
         large = False
         for x in args if not kwargs else (*args, *kwargs.values()):
             if isinstance(x, Tensor):

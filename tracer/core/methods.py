@@ -39,6 +39,7 @@ from ..random import sampling
 from ..runtime.devices import USED
 from ..signal import spectral
 from . import attributes, inplace, reshaping
+from .autocasting import AUTOCAST, cast_operands
 from .context import context
 from .device import device as Device
 from .device import moved, require_one_device
@@ -131,6 +132,8 @@ def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Ten
             return NotImplemented
         elif primitive is not None and type(other) is float and self._data.dtype.kind == "f":
             return current().bind(primitive, (self, other), {})
+        if AUTOCAST and context.autocast and function is _matmul:
+            (self, other), _ = cast_operands("matmul", (self, other), {})
         return function(other, self) if reflected else function(self, other)
 
     method.__doc__ = function.__doc__

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..ir.types import DType, TensorType, array_type, dtype_of
-from ..runtime.devices import DeviceArray, address, to_host
+from ..runtime.devices import DeviceArray, address
 from .context import SPECIAL, context, structure_changed
 from .device import array_on, device, device_of, memory_of
 from .layout import is_in_format, is_same_memory, overlaps
@@ -565,12 +565,10 @@ class Tensor(TensorMethods):
 
     def __reduce__(self) -> Any:
         data = self._observed("a copy or pickle")
-        if isinstance(data, DeviceArray):
-            return _rebuild, (type(self), to_host(data), self._requires_grad, str(data.device))
-        return _rebuild, (type(self), data, self._requires_grad)
+        return _rebuild, (type(self), array_on(data, None), self._requires_grad, str(data.device))
 
 
-def _rebuild(cls: type, data: np.ndarray, requires_grad: bool, where: str | None = None) -> Tensor:
+def _rebuild(cls: type, data: np.ndarray, requires_grad: bool, where: str = "cpu") -> Tensor:
     out: Any = object.__new__(cls)
     out._data, out._counter, out._requires_grad = array_on(data, memory_of(where)), UNCHANGED, requires_grad
     return out

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, TracebackType
 from typing import Any
 
+from ..core.autocasting import AUTOCAST, cast_operands
+from ..core.context import context
 from ..core.device import require_one_device
 from ..core.inplace import require_apart
 from ..core.tensor import Tensor
@@ -67,6 +69,8 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
         if USED:
             require_one_device(name, (a, b, c, *rest, *kwargs.values()))
         args = (a, b, c, *rest) if c is not _ABSENT else (a, b) if b is not _ABSENT else (a,) if a is not _ABSENT else ()
+        if AUTOCAST and context.autocast:
+            return call_anyhow(*cast_operands(name, args, kwargs))
         if kwargs or rest or (type(a), type(b), type(c)) not in plain:
             return call_anyhow(args, kwargs)
         try:

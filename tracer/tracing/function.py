@@ -229,7 +229,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         if surroundings != self._written_for.get(environment.number):
             self._forget_written(environment, surroundings)
         call = Call(args, kwargs, environment)
-        key = (call.key, surroundings, context.grad_enabled, context.default_dtype, context.inference)
+        key = (call.key, surroundings, context.grad_enabled, context.default_dtype, context.mode)
         return self._matching(key, call), key, call
 
     def _matching(self, key: tuple, call: Call) -> Trace | Tree | None:
@@ -511,7 +511,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 return "it changes its arguments"
         except Untraceable as e:
             return str(e)
-        return "" if (context.grad_enabled, context.default_dtype, context.inference) == key[2:] else "it changes a mode"
+        return "" if (context.grad_enabled, context.default_dtype, context.mode) == key[2:] else "it changes a mode"
 
     def _not_described(self, e: Exception) -> None:
         self._give_up(f"guards cannot describe what it reaches ({type(e).__name__}: {e}); please report it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...core.autocasting import casting
 from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
@@ -29,6 +30,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise RuntimeError(f"mat2 must be a matrix, got {weight.ndim}-D tensor")
     out = matmul(input, transpose(weight, 0, 1) if weight.ndim == 2 else weight)
     return out if bias is None else F.add(out, bias)
+
+
+def _projected(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return linear(*casting("linear", input, weight, bias))
 
 
 @opmath
@@ -184,7 +189,7 @@ def multi_head_attention_forward(
     else:
         assert in_proj_weight is not None
         weights = S.chunk(in_proj_weight, 3)
-    q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
+    q, k, v = (_projected(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
     mask = _float_mask(attn_mask, q)
     padding = _float_mask(key_padding_mask, q)
 
@@ -220,7 +225,7 @@ def multi_head_attention_forward(
     else:
         seen = scaled_dot_product_attention(qh, kh, vh, mask, dropout_p if training else 0.0)
     joined = reshape(S.permute(seen, (2, 0, 1, 3)), (length, n, e))
-    out = linear(joined, out_proj_weight, out_proj_bias)
+    out = _projected(joined, out_proj_weight, out_proj_bias)
     if single:
         out = S.squeeze(out, 1)
     if attention is None:

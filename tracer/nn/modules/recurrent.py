@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ...core.autocasting import casting
 from ...core.device import beside
 from ...core.fused import fused, is_observed
 from ...core.tensor import Tensor
@@ -172,6 +173,9 @@ class RNNBase(Module):
         if input.shape[-1] != self.input_size:
             raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.shape[-1]}")
         batched = input.ndim == 3
+        (input,) = casting("linear", input)
+        if hx is not None:
+            hx = casting("linear", *hx) if isinstance(hx, tuple) else casting("linear", hx)[0]
         x = input if batched else input.unsqueeze(1)
         if batched and self.batch_first:
             x = x.transpose(0, 1)

@@ -30,7 +30,7 @@ def imported_rooms(path, room):
 
 
 def test_imports_run_one_way():
-    compilers = {"llvmlite", "numba", "cuda", "nvidia"}
+    compilers = {"llvmlite", "numba", "cuda", "nvidia", "nvmath"}
     allowed = {
         "ir": {"numpy", "scipy", "ml_dtypes"},
         "codegen": {"numpy"},

@@ -1,4 +1,5 @@
-"""The disk cache of compiled code, addressed by content: machine code (``k_``, ``n_``) and plans of programs (``p_``).
+"""The disk cache of compiled code, addressed by content: machine code (``k_``, ``n_``), code for GPUs
+(``c_``), and plans of programs (``p_``).
 
 A file's name is the content address of its source. The file begins with a keyed digest (BLAKE2, RFC 7693) of its name and
 contents, which is checked when it is read. The key is a random number in the same directory, so files that are damaged,
@@ -15,7 +16,7 @@ import hashlib
 import hmac
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,6 +111,16 @@ def write(name: str, code: bytes) -> None:
         _make_room(path, len(code))
     except OSError:
         return
+
+
+def kept(meaning: str, make: Callable[[], bytes]) -> bytes:
+    """Code for a GPU that ``meaning`` determines: from disk, or made, and stored."""
+    name = "c_" + hashlib.sha256(meaning.encode()).hexdigest()[:40]
+    code = read(name)
+    if code is None:
+        code = make()
+        write(name, code)
+    return code
 
 
 def _make_room(path: Path, written: int) -> None:

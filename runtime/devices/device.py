@@ -6,10 +6,12 @@ these: a device of another kind implements the methods that raise NotImplemented
 
 from __future__ import annotations
 
+import ctypes.util
 import functools
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from .array import DeviceArray
 
 if TYPE_CHECKING:
     from ...ir.primitive import Primitive
+    from ...ir.types import DType
 
 _ROUND = 512  # bytes: sizes of allocations are multiples
 
@@ -68,6 +71,10 @@ class Device:
     def launch(self, source: str, launch: Sequence[int], arguments: Sequence[int]) -> None:
         """Starts the kernel of a text. ``launch``: blocks, and threads of a block. Arguments are addresses and integers."""
         raise NotImplementedError
+
+    def multiplies(self, dtype: DType) -> bool:
+        """Whether ``product`` takes such matrices; otherwise the host multiplies them."""
+        return dtype.is_floating_point
 
     def product(self, a: DeviceArray, b: DeviceArray, out: DeviceArray, ta: bool, tb: bool) -> None:
         """The product of two contiguous matrices, or of batches of them, with transposes, into ``out``."""
@@ -205,10 +212,16 @@ def _missing(type: str) -> str:
 
 def _cuda() -> list[Device]:
     if os.environ.get("TRACER_CUDA") == "emulate":
+        if find_spec("numba_cuda") is None:
+            raise RuntimeError("TRACER_CUDA=emulate needs the compiler for GPUs: pip install 'tracer[cuda]'")
         from .emulated import EmulatedCuda
 
         return [EmulatedCuda(0)]
-    return []
+    if ctypes.util.find_library("cuda") is None or find_spec("cuda") is None or find_spec("numba_cuda") is None:
+        return []
+    from .cuda import devices
+
+    return devices()
 
 
 register("cuda", _cuda)

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from ...ir.types import DType
 from .. import emulator
-from ..compiler.numba_cuda import ptx
+from ..compiler.kept_ptx import ptx
 from .array import DeviceArray
 from .device import Device
 
@@ -84,8 +85,11 @@ class EmulatedCuda(Device):
         self.bytes_at(to, nbytes)[:] = self.bytes_at(source, nbytes).copy()
 
     def launch(self, source: str, launch: Sequence[int], arguments: Sequence[int]) -> None:
+        self.run(_kernel(source, launch[1]), launch, arguments)
+
+    def run(self, kernel: emulator.Kernel, launch: Sequence[int], arguments: Sequence[int]) -> None:
+        """Runs a kernel."""
         blocks, threads = launch
-        kernel = _kernel(source, threads)
         given: list[Any] = list(arguments)
         pointers = [k for k, a in enumerate(arguments) if self._base <= a < self._next]
         for k in pointers:
@@ -93,6 +97,9 @@ class EmulatedCuda(Device):
         results = emulator.launch(kernel, given, min(blocks, _MOST_BLOCKS), threads)
         for k, result in zip(pointers, results, strict=True):
             given[k][:] = result[: given[k].size]
+
+    def multiplies(self, dtype: DType) -> bool:
+        return True
 
     def product(self, a: DeviceArray, b: DeviceArray, out: DeviceArray, ta: bool, tb: bool) -> None:
         x, y = self._elements(a), self._elements(b)

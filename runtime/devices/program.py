@@ -100,7 +100,9 @@ def _without_kernel(kind: StepKind, arguments: Sequence[int], device: Device) ->
     graph = _parsed(kind.fallback)
     values = [_at(address, v.type, device) for address, v in zip(arguments, (*graph.inputs, *graph.outputs), strict=False)]
     operands, results = values[: len(graph.inputs)], values[len(graph.inputs) :]
-    if len(graph.ops) == 1 and (op := graph.ops[0]).primitive is matmul and op.operands == graph.inputs:
+    op = graph.ops[0] if len(graph.ops) == 1 else None
+    product = op is not None and op.primitive is matmul and op.operands == graph.inputs
+    if op is not None and product and device.multiplies(op.operands[0].dtype):
         (a, b), (out,) = operands, results
         device.product(a, b, out, op.attrs["ta"], op.attrs["tb"])
         return

@@ -40,6 +40,8 @@ def _cuda_compiler() -> str:
 
 
 def _cuda() -> str:
+    if os.environ.get("TRACER_CUDA") == "emulate":
+        return "emulated, for tests (TRACER_CUDA=emulate)"
     found = ctypes.util.find_library("cuda")
     if found is None:
         return "none: no NVIDIA driver (libcuda) on this machine"
@@ -53,7 +55,7 @@ def _cuda() -> str:
         return f"none: the NVIDIA driver does not load ({e})"
     if status or not count.value:
         return f"none: the NVIDIA driver finds no device (status {status})"
-    return f"{count.value} device(s) present; kernels for them can be compiled and checked, tensors live on the CPU"
+    return f"{count.value} device(s) present"
 
 
 def lines() -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ def _without_earlier_objects():
 @pytest.fixture(scope="module")
 def emulated():
     """Two emulated CUDA devices; the first."""
-    from tracer.runtime.devices import device
+    from tracer.runtime.devices import USED, device
     from tracer.runtime.devices.emulated import EmulatedCuda
 
     before = dict(device._kinds)
@@ -30,6 +30,7 @@ def emulated():
     yield device.device_named("cuda")
     device._kinds.clear()
     device._kinds.update(before)
+    USED.clear()  # backward passes of later tests are those of programs without devices
 
 
 @pytest.fixture

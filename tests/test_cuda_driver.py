@@ -19,8 +19,8 @@ import tracer
 from tracer import nn
 from tracer.nn import functional as F
 from tracer.runtime import emulator
+from tracer.runtime.devices import USED, device
 from tracer.runtime.devices import cuda as module
-from tracer.runtime.devices import device
 from tracer.runtime.devices.array import to_device, to_host
 from tracer.runtime.devices.emulated import EmulatedCuda
 
@@ -164,6 +164,7 @@ def gpu(monkeypatch):
     yield device.device_named("cuda")
     device._kinds.clear()
     device._kinds.update(before)
+    USED.clear()
     sys.modules.pop("tracer.runtime.devices.cublas", None)
 
 

@@ -174,6 +174,17 @@ def test_dropout_draws_the_same_numbers():
     agree(recorded(step, *tensors()))
 
 
+@pytest.mark.parametrize("rows", [7, N])
+def test_transposed_results(rows):
+    """The product that sums over rows is itself one of thin matrices, of another shape."""
+
+    def step(q, k, v, mask):
+        p = (q @ k.mT).softmax(-1)
+        return q.mT @ p, v.mT @ p.mT if rows == N else p @ v
+
+    agree(recorded(step, *(x.detach() for x in tensors(rows))), divided=rows != N)
+
+
 def test_two_layers():
     def step(q, k, v, mask):
         x = masked(masked(q, k, v, mask), k, v, mask)

@@ -256,8 +256,9 @@ class _Division:
         work = list(results)
         while work:
             op = work.pop()
+            reads_whole = op.results[0] in self.region.members and is_thin(op)
             for x in op.operands:
-                if x.op is None or is_thin(op) or not (x in self.region.members or x in self.region.free):
+                if x.op is None or reads_whole or not (x in self.region.members or x in self.region.free):
                     found[x] = None
                 elif x.op not in seen:
                     seen.add(x.op)
@@ -267,7 +268,7 @@ class _Division:
     def _place(self, op: Op, results: list[list[Op]], reads: list[list[Value]]) -> None:
         """Writes an operation, or the phase it belongs to, after what it reads."""
         region, map = self.region, self.rewriter.map
-        work = [op]
+        work, entered = [op], set[Op]()
         while work:
             op = work[-1]
             v = op.results[0]
@@ -280,6 +281,8 @@ class _Division:
             before = op.operands if phase is None else reads[phase]
             missing = [x.op for x in before if x not in map and x.op is not None]
             if missing:
+                assert op not in entered, f"phases of {region.graph.name} depend on each other"
+                entered.add(op)
                 work += missing
             else:
                 work.pop()

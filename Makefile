@@ -76,9 +76,11 @@ bench: $(VENV)/.bench
 programs: $(VENV)/.programs
 	$(BIN)/python -m benchmarks.programs $(or $(ARGS),--write)
 
-# On a machine with a GPU, in less than ten minutes: checks the kernels' results, runs compute-sanitizer if it is installed, and measures
+# On a machine with a GPU, in less than ten minutes: checks tensors, models and optimizers there, and the kernels' results, runs compute-sanitizer if it is installed, and measures
 # the reached memory bandwidth.
 check-gpu: $(VENV)/.test
+	$(BIN)/pip install --quiet -e '.[cuda]'
+	TRACER_TEST_CUDA=gpu $(BIN)/python -m pytest -p no:xdist -o addopts= tests/test_devices.py tests/test_device_tensors.py tests/test_amp.py
 	$(BIN)/python -m pytest -m gpu tests/test_gpu.py
 	if command -v compute-sanitizer; then for tool in memcheck racecheck; do compute-sanitizer --tool $$tool --error-exitcode 1 \
 		$(BIN)/python -m pytest -m gpu tests/test_gpu.py -k extents || exit 1; done; else echo "compute-sanitizer is not installed"; fi

@@ -20,9 +20,13 @@ def _without_earlier_objects():
 
 
 @pytest.fixture(scope="module")
-def emulated():
-    """Two emulated CUDA devices; the first."""
+def cuda():
+    """The first of two emulated CUDA devices; with ``TRACER_TEST_CUDA=gpu`` the first GPU."""
     from tracer.runtime.devices import USED, device
+
+    if os.environ.get("TRACER_TEST_CUDA") == "gpu":
+        yield device.device_named("cuda")
+        return
     from tracer.runtime.devices.emulated import EmulatedCuda
 
     before = dict(device._kinds)
@@ -34,7 +38,7 @@ def emulated():
 
 
 @pytest.fixture
-def on_cuda(emulated):
+def on_cuda(cuda):
     """New tensors are made there."""
     import tracer
 

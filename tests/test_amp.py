@@ -109,7 +109,7 @@ def test_training(dtype):
     assert eager != exact
 
 
-def test_training_on_a_device(emulated):
+def test_training_on_a_device(cuda):
     for traced in (False, True):
         found = losses(True, traced, "cuda", tracer.bfloat16, 4)
         np.testing.assert_allclose(found, losses(True, False, steps=4), rtol=0.02)

@@ -156,6 +156,7 @@ def gpu(monkeypatch):
     fake = Driver()
     monkeypatch.setattr(module, "driver", fake)
     monkeypatch.setattr(module, "cubin", lambda text, architecture: types.SimpleNamespace(code=text.encode()))
+    monkeypatch.setattr(module, "find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "nvmath", types.ModuleType("nvmath"))
     monkeypatch.setitem(sys.modules, "nvmath.bindings", types.SimpleNamespace(cublas=cublas(fake.memory)))
     sys.modules.pop("tracer.runtime.devices.cublas", None)

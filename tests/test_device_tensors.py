@@ -1,6 +1,7 @@
 """Tensors on an emulated CUDA device: where they are, moving them, views, errors, memory; and planted faults."""
 
 import copy
+import os
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ from tracer.runtime import emulator
 from tracer.runtime.devices import DeviceArray, to_host
 from tracer.runtime.devices.array import to_device
 
-pytestmark = [pytest.mark.usefixtures("emulated"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
+needs_two = pytest.mark.skipif(os.environ.get("TRACER_TEST_CUDA") == "gpu", reason="there may be one GPU")
+only_emulated = pytest.mark.skipif(os.environ.get("TRACER_TEST_CUDA") == "gpu", reason="a fault would end the GPU's context")
+pytestmark = [pytest.mark.usefixtures("cuda"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
 
 # Tensors.
 
 
+@needs_two
 def test_where_a_tensor_is():
     x = tracer.ones(2, 3)
     y = x.to("cuda")
@@ -36,6 +40,7 @@ def test_where_a_tensor_is():
             use()
 
 
+@needs_two
 def test_new_tensors():
     assert tracer.zeros(2, device="cuda").is_cuda and tracer.arange(3, device="cuda:1").device.index == 1
     assert tracer.ones_like(tracer.ones(2).cuda()).is_cuda and tracer.tensor([1, 2], device="cuda").dtype is tracer.int64
@@ -59,6 +64,7 @@ def test_random_numbers_are_the_cpus():
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
 
 
+@needs_two
 def test_mixed_devices_are_refused():
     x, y = tracer.ones(2, 2), tracer.ones(2, 2, device="cuda")
     for use in (
@@ -187,9 +193,10 @@ def test_memory_is_counted_and_kept():
     assert 0 < free <= total
 
 
-def test_no_memory_left(emulated, monkeypatch):
-    emulated.empty_cache()
-    monkeypatch.setattr(emulated, "total_memory", emulated.reserved + (1 << 20))
+@only_emulated
+def test_no_memory_left(cuda, monkeypatch):
+    cuda.empty_cache()
+    monkeypatch.setattr(cuda, "total_memory", cuda.reserved + (1 << 20))
     kept = [tracer.zeros(1 << 16, device="cuda") for _ in range(3)]
     del kept[:]  # its memory must be released first
     tracer.zeros(200_000, device="cuda")
@@ -199,9 +206,10 @@ def test_no_memory_left(emulated, monkeypatch):
         tracer.zeros(1 << 20, device="cuda")
 
 
-def test_names_that_programs_use():
+@needs_two
+def test_names_that_programs_use(cuda):
     assert tracer.cuda.is_available() and tracer.cuda.device_count() == 2 and tracer.cuda.current_device() == 0
-    assert "emulated" in tracer.cuda.get_device_name()
+    assert tracer.cuda.get_device_name() == cuda.name
     with tracer.cuda.device(1):
         assert tracer.cuda.current_device() == 1 and tracer.ones(2).cuda().device.index == 1
     tracer.cuda.synchronize()
@@ -211,30 +219,84 @@ def test_names_that_programs_use():
 # Planted faults.
 
 
-def test_the_host_cannot_read_by_accident(emulated):
-    x = to_device(np.ones(3), emulated)
+def test_the_host_cannot_read_by_accident(cuda):
+    x = to_device(np.ones(3), cuda)
     for use in (lambda: np.asarray(x), lambda: np.array(x), lambda: memoryview(x), lambda: float(np.ones(3) @ np.asarray(x))):
         with pytest.raises(TypeError):
             use()
 
 
-def test_a_wrong_address_is_caught(emulated):
-    x = to_device(np.ones(3, np.float32), emulated)
-    beyond = DeviceArray(emulated.layout(x.address + 4096, (3,), np.dtype(np.float32)), x.memory)
+@only_emulated
+def test_a_wrong_address_is_caught(cuda):
+    x = to_device(np.ones(3, np.float32), cuda)
+    beyond = DeviceArray(cuda.layout(x.address + 4096, (3,), np.dtype(np.float32)), x.memory)
     with pytest.raises((RuntimeError, emulator.Fault), match=r"illegal memory access|out of bounds"):
-        to_host(emulated.apply(P.exp, [beyond], {}))
-    too_long = DeviceArray(emulated.layout(x.address, (5000,), np.dtype(np.float32)), x.memory)
+        to_host(cuda.apply(P.exp, [beyond], {}))
+    too_long = DeviceArray(cuda.layout(x.address, (5000,), np.dtype(np.float32)), x.memory)
     with pytest.raises((RuntimeError, emulator.Fault), match=r"illegal memory access|out of bounds"):
-        to_host(emulated.apply(P.exp, [too_long], {}))
+        to_host(cuda.apply(P.exp, [too_long], {}))
 
 
-def test_freed_memory_is_caught(emulated):
-    x = to_device(np.ones(300_000, np.float32), emulated)
+@only_emulated
+def test_freed_memory_is_caught(cuda):
+    x = to_device(np.ones(300_000, np.float32), cuda)
     dangling, owner = x.layout, x.memory
     del x
     address, nbytes = owner.address, owner.nbytes
     del owner
-    emulated.empty_cache()
+    cuda.empty_cache()
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        emulated.read(address, nbytes)
+        cuda.read(address, nbytes)
     assert dangling.shape == (300_000,)
+
+
+# Other libraries, times.
+
+
+class Other:
+    """An array of another library."""
+
+    def __init__(self, t, **more):
+        self.__cuda_array_interface__ = {**t.__cuda_array_interface__, **more}
+        self.t = t
+
+
+def test_memory_is_shared_with_other_libraries():
+    x = tracer.arange(12.0).view(3, 4).cuda()
+    for part in (x, x[1:, 1:], x.t(), x[:, :0]):
+        y = tracer.asarray(Other(part))
+        assert y.tolist() == part.tolist() and y.device == x.device and y.dtype is x.dtype
+    y = tracer.asarray(Other(x.t()))
+    y.add_(1)
+    assert x.tolist() == (tracer.arange(12.0).view(3, 4) + 1).tolist()
+    assert tracer.as_tensor(Other(x), device="cpu").is_cpu
+    with pytest.raises(AttributeError, match="non-CUDA tensor"):
+        tracer.ones(2).__cuda_array_interface__  # noqa: B018
+    with pytest.raises(RuntimeError, match="requires grad"):
+        tracer.ones(2, device="cuda", requires_grad=True).__cuda_array_interface__  # noqa: B018
+    with pytest.raises(TypeError, match="masked"):
+        tracer.asarray(Other(x, mask=1))
+
+
+def test_streams_and_events():
+    start, end = (tracer.cuda.Event(enable_timing=True) for _ in range(2))
+    with tracer.cuda.stream(tracer.cuda.Stream()):
+        start.record()
+        x = tracer.ones(3, device="cuda") * 2
+        end.record()
+    tracer.cuda.current_stream().wait_stream(tracer.cuda.Stream())
+    assert start.elapsed_time(end) > 0 and end.query() and x.tolist() == [2, 2, 2]
+    assert tracer.cuda.current_stream() == tracer.cuda.default_stream() and tracer.cuda.Stream().query()
+    with pytest.raises(RuntimeError, match="enable_timing=True"):
+        tracer.cuda.Event().elapsed_time(end)
+
+
+def test_as_tensor_leaves_its_argument_alone():
+    x, array = tracer.ones(2), np.ones(2)
+    for data in (x, array, [1.0, 2.0]):
+        y = tracer.as_tensor(data, device="cuda")
+        assert y.is_cuda and x.is_cpu and isinstance(array, np.ndarray)
+        assert tracer.asarray(data, device="cuda").is_cuda and x.is_cpu
+    assert tracer.as_tensor(x) is x and tracer.as_tensor(y) is y and tracer.tensor(x, device="cuda").is_cuda and x.is_cpu
+    with tracer.device("cuda"):
+        assert tracer.as_tensor(x) is x and tracer.as_tensor(array).is_cuda and tracer.as_tensor([1.0]).is_cuda

@@ -3,6 +3,8 @@
 Its memory is out of the host's reach: an access by mistake ends the process. The emulator checks what kernels do.
 """
 
+import os
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ from tracer.nn import functional as F
 from tracer.runtime.devices import to_host
 from tracer.runtime.devices.array import to_device
 
-pytestmark = [pytest.mark.usefixtures("emulated"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
+pytestmark = [pytest.mark.usefixtures("cuda"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
 
 
 def number(x):
@@ -32,15 +34,15 @@ def number(x):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-def test_samples(emulated, dtype):
+def test_samples(cuda, dtype):
     for name, primitive, sample in cases():
         args, attrs = cast_args(sample.args, dtype), {**primitive.defaults, **sample.attrs}
         if not args or (dtype == "bfloat16" and primitive.kind.value == "host"):
             continue
         expected = EVALUATE.bind(primitive, args, attrs)
-        found = emulated.apply(primitive, [to_device(a, emulated) for a in args], attrs)
+        found = cuda.apply(primitive, [to_device(a, cuda) for a in args], attrs)
         for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (found, expected)), strict=True):
-            assert a.device is emulated and a.shape == b.shape and a.dtype == b.dtype, name
+            assert a.device is cuda and a.shape == b.shape and a.dtype == b.dtype, name
             room = {"float32": 2e-4, "float64": 1e-9, "bfloat16": 0.05}[dtype]
             np.testing.assert_allclose(number(to_host(a)), number(b), rtol=room, atol=room, err_msg=name)
 
@@ -155,6 +157,7 @@ def test_a_traced_function_that_reads_numbers():
     assert f.cache_info().replays >= 2, f.explain()
 
 
+@pytest.mark.skipif(os.environ.get("TRACER_TEST_CUDA") == "gpu", reason="there may be one GPU")
 def test_the_device_is_part_of_a_call():
     f = tracer.trace(lambda x: (x * 2).sum(-1))
     x = tracer.randn(3, 4)

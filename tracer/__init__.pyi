@@ -441,14 +441,15 @@ def as_strided_scatter(input: Tensor, src: Tensor, shape: Sequence[builtins.int]
 
     Shapes: A result like ``input``. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
-def as_tensor(data: Any, dtype: dtype | type[Any] | None = None, *, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where possible.
+def as_tensor(data: Any, dtype: dtype | type[Any] | None = None, device: Any = None, *, out: Tensor | None = None) -> Tensor:
+    """``data`` as a tensor, without a copy where possible. A tensor stays where it is unless ``device`` says otherwise.
 
     Shapes: Those of the data. The dtype is given or that of the data: bool, int64, the default one or its complex one
     for Python numbers. Raises TypeError for arguments of other types.
     """
 def asarray(obj: Any, *, dtype: dtype | type[Any] | None = None, device: Any = None, copy: builtins.bool | None = None, requires_grad: builtins.bool | None = None, out: Tensor | None = None) -> Tensor:
-    """``obj`` as a tensor: a tensor, an array, a buffer, an object with DLPack, a number, nested sequences.
+    """``obj`` as a tensor: a tensor, an array, a buffer, an object with DLPack or with
+    ``__cuda_array_interface__``, a number, nested sequences.
 
     Memory is shared where possible. ``copy=True`` always copies; ``copy=False`` raises ValueError if a copy is needed. With
     ``requires_grad=False`` a tensor is detached.

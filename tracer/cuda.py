@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Any
 
 from .core.device import device as Place
@@ -108,6 +109,86 @@ def manual_seed_all(seed: int) -> None:
 manual_seed = manual_seed_all
 
 
+class Event:
+    """A time in a device's work. Without ``enable_timing``, ``elapsed_time`` raises RuntimeError. ``blocking`` and
+    ``interprocess`` have no effect.
+    """
+
+    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False):
+        self._timed, self._at = enable_timing, 0.0
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Notes the time at which what was started before has finished, and waits for it."""
+        synchronize()
+        self._at = perf_counter()
+
+    def elapsed_time(self, end_event: Event) -> float:
+        """Milliseconds from this time to another one. Raises RuntimeError unless both were recorded, with timing."""
+        if not (self._timed and end_event._timed and self._at and end_event._at):
+            raise RuntimeError("Both events must be created with argument 'enable_timing=True' and recorded.")
+        return (end_event._at - self._at) * 1e3
+
+    def query(self) -> bool:
+        """True: ``record`` waits."""
+        return True
+
+    def wait(self, stream: Stream | None = None) -> None:
+        """No effect: work runs in order."""
+
+    def synchronize(self) -> None:
+        """No effect: ``record`` waits."""
+
+
+class Stream:
+    """An order of work. There is one for each ``device``, so all streams of a device are the same order, and ``priority`` has
+    no effect. Raises RuntimeError for a device that does not exist.
+    """
+
+    def __init__(self, device: Any = None, priority: int = 0):
+        self.device = Place("cuda", _device(device).index)
+
+    def synchronize(self) -> None:
+        """Waits until the device has finished what was started."""
+        synchronize(self.device)
+
+    def query(self) -> bool:
+        """True, after what was started has finished."""
+        self.synchronize()
+        return True
+
+    def wait_stream(self, stream: Stream) -> None:
+        """No effect: work runs in order."""
+
+    def wait_event(self, event: Event) -> None:
+        """No effect: work runs in order."""
+
+    def record_event(self, event: Event | None = None) -> Event:
+        """An event that is recorded now."""
+        event = Event() if event is None else event
+        event.record(self)
+        return event
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stream) and other.device == self.device
+
+    def __hash__(self) -> int:
+        return hash(self.device)
+
+
+def current_stream(device: Any = None) -> Stream:
+    """The stream of a device."""
+    return Stream(device)
+
+
+default_stream = current_stream
+
+
+@contextlib.contextmanager
+def stream(stream: Stream | None) -> Iterator[None]:
+    """No effect: there is one stream for each device."""
+    yield
+
+
 @contextlib.contextmanager
 def device(device: Any) -> Iterator[None]:
     """In this context, another device is the current one."""
@@ -120,8 +201,12 @@ def device(device: Any) -> Iterator[None]:
 
 
 __all__ = [
+    "Event",
     "OutOfMemoryError",
+    "Stream",
     "current_device",
+    "current_stream",
+    "default_stream",
     "device",
     "device_count",
     "empty_cache",
@@ -137,5 +222,6 @@ __all__ = [
     "memory_summary",
     "reset_peak_memory_stats",
     "set_device",
+    "stream",
     "synchronize",
 ]

@@ -1,6 +1,6 @@
 """Devices that have their own memory: the arrays in it, and how primitives and programs run there."""
 
-from .array import USED, DeviceArray, Memory, address, bounds, contiguous, to_host
+from .array import USED, DeviceArray, Memory, address, borrowed, bounds, contiguous, to_host
 from .device import Applying, Device, device_named, is_available
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "DeviceArray",
     "Memory",
     "address",
+    "borrowed",
     "bounds",
     "contiguous",
     "device_named",

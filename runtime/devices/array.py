@@ -57,12 +57,21 @@ class Flags:
         self.writeable = True
 
 
+class Borrowed:
+    """Memory that another object owns, which is kept alive."""
+
+    __slots__ = ("device", "owner")
+
+    def __init__(self, device: Device, owner: object = None):
+        self.device, self.owner = device, owner
+
+
 class DeviceArray(NDArrayOperatorsMixin):
     """An array of a device. ``memory`` is the allocation that its elements are in."""
 
     __slots__ = ("__weakref__", "layout", "memory")
 
-    def __init__(self, layout: np.ndarray[Any, Any], memory: Memory):
+    def __init__(self, layout: np.ndarray[Any, Any], memory: Memory | Borrowed):
         self.layout, self.memory = layout, memory
 
     # What NumPy's arrays have, without their elements.
@@ -216,6 +225,20 @@ def contiguous(array: Any) -> Any:
     if array.flags.c_contiguous:
         return array
     return array.copy() if isinstance(array, DeviceArray) else np.ascontiguousarray(array)
+
+
+def borrowed(owner: Any, device: Device) -> DeviceArray:
+    """An array on the memory of an object with ``__cuda_array_interface__``. Raises TypeError for an interface with a mask."""
+    said = owner.__cuda_array_interface__
+    if said.get("mask") is not None:
+        raise TypeError("masked arrays are not supported")
+    shape, dtype, address = tuple(said["shape"]), np.dtype(said["typestr"]), said["data"][0]
+    strides = said.get("strides")
+    if strides is None or 0 in shape:
+        return DeviceArray(device.layout(address, shape, dtype), Borrowed(device, owner))
+    span = sum((n - 1) * s for n, s in zip(shape, strides, strict=True)) + dtype.itemsize
+    whole = device.layout(address, (span,), np.dtype(np.uint8))
+    return DeviceArray(np.ndarray(shape, dtype, whole, 0, strides), Borrowed(device, owner))
 
 
 def _is_basic(index: Any) -> bool:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from cuda.bindings import driver
 
+from ...ir.types import DType
 from ..compiler import cache
 from ..compiler.cubin import cubin
 from ..compiler.kept_ptx import ptx
@@ -107,6 +109,9 @@ class Cuda(Device):
         module = _checked(driver.cuModuleLoadData(code))
         self._modules.append(module)
         return _checked(driver.cuModuleGetFunction(module, b"kernel"))
+
+    def multiplies(self, dtype: DType) -> bool:
+        return dtype.is_floating_point and find_spec("nvmath") is not None
 
     def product(self, a: DeviceArray, b: DeviceArray, out: DeviceArray, ta: bool, tb: bool) -> None:
         if not out.size:

@@ -16,7 +16,7 @@ from ...ir.parse import parse_graph
 from ...ir.types import TensorType
 from ..programs.plan import STATUS, Plan, StepKind
 from ..programs.program import ERRORS
-from .array import DeviceArray, Memory, to_device, to_host, warn_of
+from .array import Borrowed, DeviceArray, Memory, to_device, to_host, warn_of
 from .device import Device
 
 
@@ -113,12 +113,5 @@ def _without_kernel(kind: StepKind, arguments: Sequence[int], device: Device) ->
             device.write(result.address, np.ascontiguousarray(array))
 
 
-class _Place:
-    """Memory that something else owns, as that of an array."""
-
-    def __init__(self, device: Device):
-        self.device = device
-
-
 def _at(address: int, type: TensorType, device: Device) -> DeviceArray:
-    return DeviceArray(device.layout(address, type.shape, type.dtype.numpy), _Place(device))  # type: ignore[arg-type]
+    return DeviceArray(device.layout(address, type.shape, type.dtype.numpy), Borrowed(device))

@@ -159,6 +159,19 @@ def _is_cuda(self: Tensor) -> bool:
     return self.device.type == "cuda"
 
 
+def _cuda_array_interface(self: Tensor) -> dict[str, Any]:
+    """The tensor's memory for other libraries on CUDA. Raises AttributeError on the CPU, and RuntimeError if a gradient is
+    required.
+    """
+    data: Any = self._data
+    if not self.is_cuda:
+        raise AttributeError("Can't get __cuda_array_interface__ on non-CUDA tensor: use tensor.cuda()")
+    if self.requires_grad:
+        raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad: use var.detach()")
+    strides = None if data.layout.flags.c_contiguous else data.strides
+    return {"typestr": data.dtype.str, "shape": data.shape, "strides": strides, "data": (data.address, False), "version": 2}
+
+
 def _no(self: Tensor) -> bool:
     """False for every tensor."""
     return False
@@ -210,6 +223,7 @@ CONSTANTS: dict[str, Any] = {
 METHODS: dict[str, Any] = {
     "is_cpu": property(_is_cpu),
     "is_cuda": property(_is_cuda),
+    "__cuda_array_interface__": property(_cuda_array_interface),
     "dim_order": dim_order,
     "storage_offset": storage_offset,
     "stride": stride,

@@ -41,6 +41,11 @@ class TensorMethods:
         """``tracer.array_api``: the Python array API standard's names and semantics. Raises ValueError for unknown versions."""
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         """Called by ``np.add(a, t)``, ``np.add.reduce(t)`` and the like."""
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The tensor's memory for other libraries on CUDA. Raises AttributeError on the CPU, and RuntimeError if a gradient is
+        required.
+        """
     def __dlpack__(self, **kwargs: Any) -> Any:
         """A DLPack capsule of the tensor's memory. Raises BufferError if it requires a gradient."""
     def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.device import require_memory
+from ..core.device import memory_for_new, moved
 from ..core.dlpack import from_dlpack
 from ..core.tensor import Tensor, wrap
 from ..ir.types import DType
+from ..runtime.devices import borrowed, device_named
 from .common import is_number
 from .create import _leaf, arange, factory, from_numpy, full, tensor, zeros
 
@@ -28,17 +29,20 @@ def asarray(
     copy: bool | None = None,
     requires_grad: bool | None = None,
 ) -> Tensor:
-    """``obj`` as a tensor: a tensor, an array, a buffer, an object with DLPack, a number, nested sequences.
+    """``obj`` as a tensor: a tensor, an array, a buffer, an object with DLPack or with
+    ``__cuda_array_interface__``, a number, nested sequences.
 
     Memory is shared where possible. ``copy=True`` always copies; ``copy=False`` raises ValueError if a copy is needed. With
     ``requires_grad=False`` a tensor is detached.
     """
-    require_memory(device)
+    target = memory_for_new(device)
     alias: Tensor | None = None
     if isinstance(obj, Tensor):
         alias = obj.detach() if requires_grad is False and obj.requires_grad else obj
     elif isinstance(obj, np.ndarray):
         alias = from_numpy(obj)
+    elif hasattr(obj, "__cuda_array_interface__"):
+        alias = wrap(borrowed(obj, device_named("cuda")))
     elif hasattr(obj, "__dlpack__"):
         alias = from_dlpack(obj)
     elif isinstance(obj, (bytearray, memoryview, bytes)):
@@ -46,7 +50,11 @@ def asarray(
     if alias is None:
         if copy is False:
             raise ValueError("can't alias arbitrary sequence into a tensor.")
-        return _leaf(tensor(obj, dtype), bool(requires_grad))
+        return _leaf(tensor(obj, dtype, device=device), bool(requires_grad))
+    if device is not None and alias._data.device is not (target or "cpu"):
+        if copy is False:
+            raise ValueError(f"can't alias a tensor on {alias.device} on {device}")
+        alias = moved(alias, device)
     if dtype is not None and alias.dtype is not dtype:
         if copy is False:
             raise ValueError(f"can't alias tensor with dtype '{alias.dtype.ctype}' into dtype '{dtype.ctype}'.")

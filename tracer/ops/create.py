@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.device import array_on, memory_for_new
+from ..core.device import array_on, get_default_device, memory_for_new, moved
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
@@ -217,14 +217,20 @@ def fixed(array: np.ndarray) -> Tensor:
     return t
 
 
-@factory
-def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
-    """``data`` as a tensor, without a copy where possible."""
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, without a copy where possible. A tensor stays where it is unless ``device`` says otherwise."""
+    dtype = None if dtype is None else as_dtype(dtype)
     if isinstance(data, Tensor):
-        return data if dtype is None else data.to(dtype)
-    if isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype.numpy):
-        return from_numpy(data)
-    return tensor(data, dtype)
+        t = data if dtype is None else data.to(dtype)
+        return t if device is None else moved(t, device)
+    if hasattr(data, "__cuda_array_interface__"):
+        from .construct import asarray
+
+        return asarray(data, dtype=dtype, device=device)
+    shared = isinstance(data, np.ndarray) and (dtype is None or data.dtype == dtype.numpy)
+    t = from_numpy(data) if shared else tensor(data, dtype, device="cpu")
+    target = memory_for_new(device)
+    return t if target is None else moved(t, device if device is not None else get_default_device())
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

@@ -13,12 +13,13 @@ from ..autograd.modes import unfollowed
 from ..autograd.node import FREED, BackwardNode, Gradients, edges_to, latest_sequence, modified
 from ..autograd.written import remember
 from ..core.context import SPECIAL, context
+from ..core.device import array_on
 from ..core.eager import Eager
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, wait
 from ..ir.interp import using
 from ..ir.ops import copy
-from ..runtime.devices import bounds
+from ..runtime.devices import DeviceArray, bounds
 from .direct import direct
 
 if TYPE_CHECKING:
@@ -131,16 +132,19 @@ class CompiledNode(BackwardNode):
             raise RuntimeError(FREED)
         self._check(given, wanted)
         results: Sequence[Any]
-        if form.tensors:
+        if form.tensors and context.grad_enabled:  # which will be differentiated
             results = self._as_tensors(inputs, [given[k] for k in sorted(given)])
         else:
-            cts = [given[k] if k in given else self._zero(k) for k in range(len(function.outputs))]
-            read = [inputs[i]._data for i in function.reads]
-            results = function.backward([*read, *self.kept, *(np.asarray(c) for c in cts)])
+            arrays = {k: g._data if form.tensors else g for k, g in given.items()}
+            cts = [arrays[k] if k in arrays else self._zero(k) for k in range(len(function.outputs))]
+            read: list[Any] = [inputs[i]._data for i in function.reads]
+            read += [*self.kept, *(c if isinstance(c, DeviceArray) else np.asarray(c) for c in cts)]
+            found = function.backward(read)
             partial = len(given) < len(function.outputs) and function.may_multiply_zero(since.given)
-            if partial and any(np.isnan(r).any() for r in results):
+            if partial and any(np.isnan(r).any() for r in found):
                 with using(Eager()), unfollowed():
-                    results = [t._data for t in self._as_tensors(inputs, [wrap(given[k]) for k in sorted(given)])]
+                    found = [t._data for t in self._as_tensors(inputs, [wrap(arrays[k]) for k in sorted(arrays)])]
+            results = [wrap(r) for r in found] if form.tensors else found
         places = self.function.places(since.given)
         return [results[j] if want and j is not None else None for want, j in zip(wanted, places, strict=True)]
 
@@ -172,7 +176,7 @@ class CompiledNode(BackwardNode):
 
     def _zero(self, k: int) -> np.ndarray:
         t = self.function.graph.outputs[self.function.outputs[k]].type
-        return np.zeros(t.shape, t.dtype.numpy)
+        return array_on(np.zeros(t.shape, t.dtype.numpy), self.function.placement.device)  # type: ignore[no-any-return]
 
     @property
     def released(self) -> bool:

@@ -144,7 +144,7 @@ class GraphFunction:
         graph = self._split[1]
         try:
             with signals_apart():
-                return Executable(graph, self.placement)
+                return Executable(graph, self.placement.of_some(self.reads))
         except Exception as e:
             self._warn(e, graph)
             return Interpreted(graph)

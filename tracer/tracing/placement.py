@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class Placement:
             return CPU
         (device,) = different
         return Placement(device, frozenset(i for i, d in enumerate(devices) if d is None))
+
+    def of_some(self, inputs: Sequence[int]) -> Placement:
+        """That of a program whose first inputs are some of these."""
+        return replace(self, on_host=frozenset(k for k, i in enumerate(inputs) if i in self.on_host)) if self.on_host else self
 
     def holds(self, i: int, array: Any) -> bool:
         """Whether an array is where input ``i`` is expected."""

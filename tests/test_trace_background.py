@@ -22,10 +22,10 @@ def held(monkeypatch):
     go = threading.Event()
     program = graph_function._program
 
-    def waiting(graph):
+    def waiting(graph, placement):
         if threading.current_thread() is not threading.main_thread():
             go.wait(60)
-        return program(graph)
+        return program(graph, placement)
 
     monkeypatch.setattr(graph_function, "_program", waiting)
     yield go
@@ -134,7 +134,7 @@ def test_a_derivative_outside_is_compiled_with_the_call(held):
 
 
 def test_a_failure_is_reported_by_a_call_once(monkeypatch):
-    def fails(graph):
+    def fails(graph, placement):
         raise ValueError("planted")
 
     monkeypatch.setattr(graph_function, "_program", fails)

@@ -45,8 +45,8 @@ class _Watch:
         self.kind, self.init = Executable, Executable.__init__
         found, init = self.found, self.init
 
-        def watched(executable, graph):
-            init(executable, graph)
+        def watched(executable, graph, *placement):
+            init(executable, graph, *placement)
             found.append((graph, None))
             run = executable.program.run
 

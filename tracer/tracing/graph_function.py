@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from ..runtime.programs.program import Program
 
 
+def _program(graph: Graph, placement: Placement) -> Program:
+    return placement.program(graph)  # type: ignore[no-any-return]
+
+
 class Executable:
     """A compiled graph on arrays; updates are written to the inputs' memory."""
 
@@ -47,7 +51,7 @@ class Executable:
         self.graph, self.placement = graph, placement
         self.existing.add(self)
         start = perf_counter()
-        self.program: Program = with_room(lambda: placement.program(graph))
+        self.program = with_room(lambda: _program(graph, placement))
         self.compiled_in = perf_counter() - start  # seconds
         self.run = self.program.run
 

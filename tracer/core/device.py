@@ -51,11 +51,12 @@ class device:
 
     def __enter__(self) -> device:
         memory_for_new(self)
+        CHOSEN.append(self)
         _entered.devices.append(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _entered.devices.pop()
+        CHOSEN.remove(_entered.devices.pop())
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -73,6 +74,7 @@ class _Entered(threading.local):
 
 
 _entered = _Entered()
+CHOSEN: list[device] = []  # entered or set as the default by any thread: until then new tensors are on the CPU
 CPU = device("cpu")
 
 
@@ -91,10 +93,11 @@ def set_default_device(where: Any) -> None:
     """Sets the device on which this thread makes new tensors; None is the CPU. Raises RuntimeError if it does not exist."""
     memory_for_new(where)
     if _entered.has_default:
-        _entered.devices.pop(0)
+        CHOSEN.remove(_entered.devices.pop(0))
     chosen = CPU if where is None else device(where)
     _entered.has_default = chosen.type != "cpu"
     if _entered.has_default:
+        CHOSEN.append(chosen)
         _entered.devices.insert(0, chosen)
 
 

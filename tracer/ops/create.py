@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.device import array_on, get_default_device, memory_for_new, moved
+from ..core.device import CHOSEN, array_on, get_default_device, memory_for_new, moved
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
@@ -49,7 +49,7 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def make(*args: Any, device: Any = None, out: Tensor | None = None, **more: Any) -> Tensor:
         if device is None and USED and args and function.__name__.endswith("_like") and isinstance(args[0], Tensor):
             device = args[0].device
-        target = memory_for_new(device)
+        target = memory_for_new(device) if device is not None or CHOSEN else None
         if more:
             for name in _IGNORED:
                 more.pop(name, None)

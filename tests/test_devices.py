@@ -178,3 +178,66 @@ def test_a_module_that_moves_after_it_was_traced():
         np.testing.assert_allclose(
             y.detach().cpu().numpy(), nn.functional.linear(x, layer.weight.cpu(), layer.bias.cpu()).detach().numpy(), rtol=1e-5
         )
+
+
+def test_programs_that_are_given_nothing():
+    """They compute where the recorded results were."""
+    f = tracer.trace(lambda: tracer.ones(3, device="cuda") * 2)
+    g = tracer.trace(lambda x: (tracer.arange(3, device="cuda") + 1, x.sum().item()))
+    for _ in range(3):
+        assert f().is_cuda and f().tolist() == [2, 2, 2]
+        y, total = g(tracer.ones(2, device="cuda"))
+        assert y.is_cuda and y.tolist() == [1, 2, 3] and total == 2
+    assert f.cache_info().replays == 5 and g.cache_info().replays == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*runs eagerly")
+def test_what_is_not_compiled_runs_eagerly():
+    for function in (lambda x: (x * 2, (x * 3).cpu()), lambda x: x.cpu() + 1, lambda x: tracer.ones(2) * x.sum().item()):
+        f, x = tracer.trace(function), tracer.ones(2, device="cuda")
+        for _ in range(3):
+            for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (f(x), function(x))), strict=True):
+                assert a.device == b.device and a.tolist() == b.tolist()
+
+
+def test_a_function_that_autograd_enters():
+    class Scaled(tracer.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return tracer.ones(2, 2, device=x.device)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 7
+
+    f = tracer.trace(lambda x: Scaled.apply(x) * 1)
+    for k in range(3):
+        x = tracer.full((2, 2), float(k), device="cuda", requires_grad=True)
+        f(x).sum().backward()
+        assert x.grad.is_cuda and x.grad.tolist() == [[7, 7], [7, 7]]
+
+
+def test_the_networks_of_the_demo_train():
+    from tracer.cli import demo
+
+    for make in (demo.dense_network, demo.Convolutional):
+        found = []
+        for where in ("cpu", "cuda"):
+            for traced in (False, True):
+                tracer.manual_seed(0)
+                model = make().to(where)
+                optimizer = tracer.optim.Adam(model.parameters(), 1e-3)
+                x, y = tracer.rand(8, 64).to(where), tracer.randint(0, 10, (8,)).to(where)
+                x = x.view(8, 1, 8, 8) if make is demo.Convolutional else x
+
+                def step(x, y, model=model, optimizer=optimizer):
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    return loss
+
+                run = tracer.trace(step) if traced else step
+                found.append([run(x, y).item() for _ in range(4)])
+        for other in found[1:]:
+            np.testing.assert_allclose(other, found[0], rtol=2e-5)

@@ -134,8 +134,8 @@ class DeviceArray(NDArrayOperatorsMixin):
     def view(self, *dtype: Any, **kwargs: Any) -> DeviceArray:
         return self._view(self.layout.view(*dtype, **kwargs))
 
-    def ravel(self) -> DeviceArray:
-        return self.reshape(-1)
+    def ravel(self, order: Any = "C") -> DeviceArray:
+        return self.reshape(-1) if order == "C" or self.layout.flags.c_contiguous else on_host(np.ravel, (self, order), {})
 
     def __getitem__(self, index: Any) -> Any:
         if _is_basic(index):

@@ -105,7 +105,8 @@ class EmulatedCuda(Device):
         x, y = self._elements(a), self._elements(b)
         x, y = (x.swapaxes(-1, -2) if ta else x), (y.swapaxes(-1, -2) if tb else y)
         wide = np.float32 if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x.dtype
-        self._elements(out)[...] = np.matmul(x.astype(wide), y.astype(wide))
+        with np.errstate(all="ignore"):
+            self._elements(out)[...] = np.matmul(x.astype(wide), y.astype(wide))
 
     def _elements(self, array: DeviceArray) -> np.ndarray[Any, Any]:
         return self.bytes_at(array.address, array.nbytes).view(array.dtype).reshape(array.shape)

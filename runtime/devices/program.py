@@ -64,7 +64,7 @@ class DeviceProgram:
         slots = [*(copies[i].address if i in copies else a for i, a in enumerate(inputs)), *(a.address for a in results)]
         for position, slot, offset in plan.patches:
             words[position] = slots[slot] + offset
-        ends = [*plan.starts[1:], len(words)]
+        ends = [*plan.starts, len(words)][1:]
         for kind, start, end in zip(self.steps, plan.starts, ends, strict=True):
             arguments = words[start:end].tolist()
             if kind.source:

@@ -24,7 +24,7 @@ from ..ir.ops import add, cast, slices
 from ..ir.types import DType, dtype_of
 from . import anomaly, hooks, nesting
 from .accumulate import accumulate
-from .forms import ARRAYS, TENSORS, Form, form_for
+from .forms import ARRAYS, ON_DEVICES, TENSORS, Form, form_for
 from .node import BackwardNode
 from .unbroadcast import unbroadcast
 
@@ -205,7 +205,7 @@ class _Engine:
             given = hooks.before(extras, given, node.output_count, form)
         if watches:
             cotangents = anomaly.watched(node, given, wanted, form)
-        elif form is ARRAYS or form is TENSORS or node.by_rules:
+        elif form is ARRAYS or form is TENSORS or form is ON_DEVICES or node.by_rules:
             cotangents = node.cotangents(given, wanted, form)
         else:
             with using(self.outside):

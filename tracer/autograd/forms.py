@@ -109,11 +109,22 @@ class Tensors:
         return x  # in-place changes of tensors are detected
 
 
-ARRAYS, TENSORS = Arrays(), Tensors()
+class OnDevices(Tensors):
+    """Tensors without a graph, of passes that may reach arrays on devices."""
+
+    def own(self, x: Tensor, given: Mapping[int, Any]) -> Tensor:
+        data = x._data
+        shared = x._view is not None or any(np.may_share_memory(data, g._data) for g in given.values())
+        return x.clone() if shared or not data.flags.c_contiguous else x
+
+
+ARRAYS, TENSORS, ON_DEVICES = Arrays(), Tensors(), OnDevices()
 
 
 def form_for(create_graph: bool) -> Form:
     """The form of a new backward pass. Arrays are NumPy's, so it is tensors as soon as there are arrays on devices."""
-    if create_graph or USED or (context.recorder is not None and context.anomaly):
+    if create_graph or (context.recorder is not None and context.anomaly):
         return TENSORS
-    return ARRAYS if context.recorder is None else context.recorder.cotangents()
+    if context.recorder is not None:
+        return TENSORS if USED else context.recorder.cotangents()
+    return ON_DEVICES if USED else ARRAYS

@@ -122,6 +122,8 @@ def memory_of(where: Any) -> Device | None:
 
 def memory_for_new(where: Any) -> Device | None:
     """The same for new tensors, on the default device if that is None: for "meta" they are ordinary ones."""
+    if where is CPU:
+        return None
     if where is None:
         if not _entered.devices:
             return None
@@ -132,6 +134,11 @@ def memory_for_new(where: Any) -> Device | None:
 def beside(t: Tensor) -> device | None:
     """The ``device`` argument for a constant that is used with a tensor."""
     return t.device if USED else None
+
+
+def near(t: Tensor, other: Tensor) -> Tensor:
+    """A tensor that was made on the CPU, on the device of another one."""
+    return moved(t, other.device) if USED else t
 
 
 def moved(t: Tensor, where: Any, copy: bool = False) -> Tensor:

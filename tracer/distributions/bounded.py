@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import ops
+from ..core.device import beside
 from ..core.size import Size
 from ..core.tensor import Tensor
 from ..random import rand
@@ -90,7 +91,7 @@ class ContinuousBernoulli(ExponentialFamily):
         return ops.where(near, 1 / 12 - small / 240 + ops.square(small) / 6048, exact)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.icdf(rand(self._extended_shape(sample_shape), dtype=self.probs.dtype))
+        return self.icdf(rand(self._extended_shape(sample_shape), dtype=self.probs.dtype, device=beside(self.probs)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -142,7 +143,7 @@ class GeneralizedPareto(Distribution):
         return zero, ops.where(zero, 1.0, c)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.icdf(rand(self._extended_shape(sample_shape), dtype=self.loc.dtype))
+        return self.icdf(rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=beside(self.loc)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..autograd.modes import no_grad
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ops.common import is_number
 from ..ops.special import i0e, i1e
@@ -42,7 +43,7 @@ class _LocationScale(Distribution):
         return self.loc
 
     def _uniform(self, sample_shape: Any) -> Tensor:
-        return rand(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        return rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=beside(self.loc))
 
     def _standardized(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -64,7 +65,7 @@ class Normal(_LocationScale, ExponentialFamily):
         return ops.square(self.scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.loc + randn(self._extended_shape(sample_shape), dtype=self.loc.dtype) * self.scale
+        return self.loc + randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=beside(self.loc)) * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
         z = self._standardized(value)
@@ -273,7 +274,9 @@ class Uniform(Distribution):
         return ops.square(self.high - self.low) / 12
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.low + rand(self._extended_shape(sample_shape), dtype=self.low.dtype) * (self.high - self.low)
+        return self.low + rand(self._extended_shape(sample_shape), dtype=self.low.dtype, device=beside(self.low)) * (
+            self.high - self.low
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -322,7 +325,7 @@ class Exponential(ExponentialFamily):
         return ops.pow(self.rate, -2)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._extended_shape(sample_shape), dtype=self.rate.dtype)
+        u = rand(self._extended_shape(sample_shape), dtype=self.rate.dtype, device=beside(self.rate))
         return -ops.log1p(-u) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -373,7 +376,7 @@ class Weibull(Distribution):
         return ops.square(self.scale) * (self._moment(2) - ops.square(self._moment(1)))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._extended_shape(sample_shape), dtype=self.scale.dtype)
+        u = rand(self._extended_shape(sample_shape), dtype=self.scale.dtype, device=beside(self.scale))
         return self.scale * ops.pow(-ops.log1p(-u), ops.reciprocal(self.concentration))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -425,7 +428,7 @@ class Pareto(Distribution):
         return ops.square(self.scale) * a / (ops.square(a - 1) * (a - 2))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._extended_shape(sample_shape), dtype=self.scale.dtype)
+        u = rand(self._extended_shape(sample_shape), dtype=self.scale.dtype, device=beside(self.scale))
         return self.scale * ops.exp(-ops.log1p(-u) / self.alpha)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -488,7 +491,7 @@ class VonMises(Distribution):
             r = ops.where(k < 1e-5, 1 / k + k, (1 + ops.square(rho)) / (2 * rho))
             angle, done = ops.zeros_like(k), ops.zeros_like(k) > 0
             while not bool(done.all()):
-                u1, u2, u3 = (rand(shape, dtype=k.dtype) for _ in range(3))
+                u1, u2, u3 = (rand(shape, dtype=k.dtype, device=beside(k)) for _ in range(3))
                 z = ops.cos(math.pi * u1)
                 f = (1 + r * z) / (r + z)
                 c = k * (r - f)

@@ -94,7 +94,7 @@ class Bernoulli(_Binary):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
             p = ops.expand(self.probs, self._extended_shape(sample_shape))
-            return (rand(p.shape, dtype=p.dtype) < p).to(p.dtype)
+            return (rand(p.shape, dtype=p.dtype, device=beside(p)) < p).to(p.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -141,7 +141,7 @@ class Geometric(_Binary):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with no_grad():
-            return ops.floor(ops.log(rand(shape, dtype=self.probs.dtype)) / ops.log1p(-self.probs))
+            return ops.floor(ops.log(rand(shape, dtype=self.probs.dtype, device=beside(self.probs))) / ops.log1p(-self.probs))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

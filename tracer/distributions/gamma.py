@@ -268,7 +268,7 @@ class StudentT(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        normal = randn(shape, dtype=self.df.dtype)
+        normal = randn(shape, dtype=self.df.dtype, device=beside(self.df))
         squares = _positive(standard_gamma(ops.expand(self.df * 0.5, shape)) * 2)
         return self.loc + self.scale * normal * ops.rsqrt(squares / self.df)
 
@@ -360,7 +360,7 @@ class Kumaraswamy(Distribution):
         return self._moment(2) - ops.square(self._moment(1))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._extended_shape(sample_shape), dtype=self.concentration1.dtype)
+        u = rand(self._extended_shape(sample_shape), dtype=self.concentration1.dtype, device=beside(self.concentration1))
         return self.icdf(u)
 
     def icdf(self, value: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ class Wishart(Covariant, ExponentialFamily):
             ops.unsqueeze(self.df, -1) - ops.arange(p, dtype=self.df.dtype, device=beside(self.df)), validate_args=False
         ).rsample(sample_shape)
         diagonal = ops.sqrt(ops.clamp(squares, min=ops.finfo(squares.dtype).tiny))
-        lower = ops.tril(randn(shape, dtype=self.df.dtype), -1) + ops.diag_embed(diagonal)
+        lower = ops.tril(randn(shape, dtype=self.df.dtype, device=beside(self.df)), -1) + ops.diag_embed(diagonal)
         factor = matmul(self._unbroadcasted_scale_tril, lower)
         return matmul(factor, ops.transpose(factor, -1, -2))
 
@@ -147,7 +147,9 @@ class LKJCholesky(Distribution):
         with no_grad():
             concentration = ops.unsqueeze(self.concentration, -1)
             length = Beta(before / 2, concentration + (self.dim - 1 - before) / 2, validate_args=False).sample(sample_shape)
-            normal = ops.tril(randn((*sample_shape, *self._batch_shape, self.dim - 1, self.dim), dtype=length.dtype))
+            normal = ops.tril(
+                randn((*sample_shape, *self._batch_shape, self.dim - 1, self.dim), dtype=length.dtype, device=beside(length))
+            )
             direction = normal / linalg.vector_norm(normal, dim=-1, keepdim=True)
             rows = direction * ops.sqrt(ops.unsqueeze(length, -1))
             rest = ops.sqrt(ops.clamp(1 - length, min=ops.finfo(length.dtype).tiny))

@@ -109,7 +109,7 @@ class MultivariateNormal(Covariant):
         return ops.expand(squares, (*self._batch_shape, *self._event_shape))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        noise = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=beside(self.loc))
         return self.loc + ops.squeeze(matmul(self._unbroadcasted_scale_tril, ops.unsqueeze(noise, -1)), -1)
 
     def log_prob(self, value: Tensor) -> Tensor:

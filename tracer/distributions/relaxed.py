@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import ops
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..random import rand
 from . import constraints
@@ -54,7 +55,7 @@ class LogitRelaxedBernoulli(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         p = clamp_probs(ops.expand(self.probs, shape))
-        u = clamp_probs(rand(shape, dtype=p.dtype))
+        u = clamp_probs(rand(shape, dtype=p.dtype, device=beside(p)))
         return (ops.log(u) - ops.log1p(-u) + ops.log(p) - ops.log1p(-p)) / self.temperature
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ class ExpRelaxedCategorical(Distribution):
         return self._categorical.probs
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = clamp_probs(rand(self._extended_shape(sample_shape), dtype=self.logits.dtype))
+        u = clamp_probs(rand(self._extended_shape(sample_shape), dtype=self.logits.dtype, device=beside(self.logits)))
         scores = (self.logits - ops.log(-ops.log(u))) / self.temperature
         return scores - ops.logsumexp(scores, -1, keepdim=True)
 

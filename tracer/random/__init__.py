@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd.modes import unfollowed
 from ..core.context import context
-from ..core.device import CPU, require_cpu
+from ..core.device import CPU, near, require_cpu
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -344,10 +344,10 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     stream, shape = generator or default_generator, input._data.shape
     with unfollowed():
         if not replacement:
-            keys = input / -pointwise.log(stream.uniform(shape, float64))
+            keys = input / -pointwise.log(near(stream.uniform(shape, float64), input))
             return argmax(keys, -1, keepdim=True) if num_samples == 1 else topk(keys, num_samples).indices
         total = cumsum(input, -1)
-        drawn = stream.uniform((*shape[:-1], num_samples), float64) * total[..., -1:]
+        drawn = near(stream.uniform((*shape[:-1], num_samples), float64), total) * total[..., -1:]
         return searchsorted(total, drawn, right=True)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd.modes import unfollowed
 from ..core.context import context
+from ..core.device import CPU
 from ..core.inplace import become
 from ..core.tensor import Tensor, wrap
 from ..core.views import LazyView
@@ -62,7 +63,7 @@ class Draw:
         uniform = []
         for _ in range(self.together):
             uniform.append(P.uniform(state, shape=each, dtype=self.of.short))
-            state.add_(create.tensor([0, math.prod(each)], dtype=int64))
+            state.add_(create.tensor([0, math.prod(each)], dtype=int64, device=CPU))
         drawn = self.formula(*uniform)
         if self.together > 1:
             drawn = reshape(cat(drawn)[:n], shape)

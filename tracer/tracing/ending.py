@@ -127,5 +127,5 @@ def whole(recorder: Recorder, ending: Ending) -> GraphFunction:
     outputs = [*ending.outputs, *ending.updates.values()]
     updates = {len(ending.outputs) + j: i for j, i in enumerate(ending.updates)}
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if ending.followed else []
-    placement = Placement.of([device_of(t._data) for t in recorder.inputs])
+    placement = Placement.of([device_of(t._data) for t in recorder.inputs], recorder.device)
     return GraphFunction(recorder.builder.finish(outputs, updates), active, ending.followed, placement=placement)

@@ -28,13 +28,9 @@ class Placement:
     on_host: frozenset[int] = frozenset()
 
     @staticmethod
-    def of(devices: Sequence[Device | None]) -> Placement:
-        """For inputs on these devices. Raises ValueError if there are several."""
-        different = {d for d in devices if d is not None}
-        if not different:
-            return CPU
-        (device,) = different
-        return Placement(device, frozenset(i for i, d in enumerate(devices) if d is None))
+    def of(devices: Sequence[Device | None], device: Device | None) -> Placement:
+        """For inputs on these devices, and results on ``device``."""
+        return CPU if device is None else Placement(device, frozenset(i for i, d in enumerate(devices) if d is None))
 
     def of_some(self, inputs: Sequence[int]) -> Placement:
         """That of a program whose first inputs are some of these."""

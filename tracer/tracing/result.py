@@ -21,6 +21,7 @@ from .placement import device_of
 from .recorder import Recorder
 
 if TYPE_CHECKING:
+    from ..runtime.devices import Device
     from .calls import Call
 
 
@@ -52,10 +53,7 @@ def finish(
         registered = hooks.describe(recorder, results, values)
         on_contexts = [(i, name, build) for (i, name, _), build in zip(contexts, values, strict=True)]
         _check_inputs(recorder, allowed)
-        if any(device_of(t._data) is not None for t in recorder.inputs) and any(
-            device_of(t._data) is None for t in results.tensors
-        ):
-            raise Unreplayable("it computes on a device and returns a tensor on the CPU")
+        recorder.device = _device(recorder, results.tensors)
         if why := recorder.kept_array():
             raise Unreplayable(why)
         mentioned = [t for c in changes for t in _mentioned(c)]
@@ -133,6 +131,21 @@ def _leads_outside(recorder: Recorder, node: BackwardNode) -> bool:
     return bool(leaves) and not any(recorder.is_new(t) for t in leaves)
 
 
+def _device(recorder: Recorder, results: Sequence[Tensor]) -> Device | None:
+    """The device on which a replay computes; None for the CPU. Raises Unreplayable if it would have to compute on several."""
+    read, made = ({device_of(t._data) for t in tensors} for tensors in (recorder.inputs, results))
+    devices = (read | made) - {None}
+    if not devices:
+        return None
+    if len(devices) > 1:
+        raise Unreplayable(f"it computes on several devices: {', '.join(sorted(map(str, devices)))}")
+    if None in made:
+        raise Unreplayable("it computes on a device and returns a tensor on the CPU")
+    if recorder.events and read <= {None}:
+        raise Unreplayable("it makes tensors on a device, reads values, and is given no tensor on the device")
+    return devices.pop()
+
+
 def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
     """Raises Unreplayable for inputs that no guard watches, or that are not writeable."""
     from ..random import default_generator
@@ -166,9 +179,6 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
         raise Unreplayable(f"it sets the gradient of a tensor {nowhere}")
     if is_written_over((t._data, id(t) in recorder.written) for t in recorder.inputs):
         raise Unreplayable("it changes a tensor that shares memory with another one it reads")
-    devices = {d for t in recorder.inputs if (d := device_of(t._data)) is not None}
-    if len(devices) > 1:
-        raise Unreplayable(f"it computes on several devices: {', '.join(sorted(map(str, devices)))}")
     new = {id(t) for t in recorder.alive()}
     if any(i not in new and i not in inputs for i in recorder.written):
         raise Unreplayable("it changes, through a view made outside, a tensor it was not given")

@@ -422,7 +422,8 @@ class Tree(Recorded):
         results = [number[k] for k in node.exports]
         updates = [(path.input(i), number[k]) for i, k in (node.closing.in_place if node.closing is not None else {}).items()]
         key = tuple(types), tuple(rows), tuple(results), tuple([(number[i], k) for i, k in updates])
-        placement = Placement.of([path.device(k) for k in node.imports])
+        device = next((x.device for n in path.nodes[: node.depth + 1] for x in n.span.inputs if x.device is not None), None)
+        placement = Placement.of([path.device(k) for k in node.imports], device)
         return (*key, tuple(active), tuple(outputs), placement), active, outputs
 
     def _graph(self, node: Node, path: _Path) -> Graph:

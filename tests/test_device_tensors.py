@@ -300,3 +300,48 @@ def test_as_tensor_leaves_its_argument_alone():
     assert tracer.as_tensor(x) is x and tracer.as_tensor(y) is y and tracer.tensor(x, device="cuda").is_cuda and x.is_cpu
     with tracer.device("cuda"):
         assert tracer.as_tensor(x) is x and tracer.as_tensor(array).is_cuda and tracer.as_tensor([1.0]).is_cuda
+
+
+FACTORIES = """
+T.hann_window(5, device=d) ; T.kaiser_window(5, device=d) ; T.signal.windows.gaussian(5, std=1.0, device=d)
+T.fft.fftfreq(5, device=d) ; T.linspace(0, 1, 4, device=d) ; T.logspace(0, 1, 4, device=d) ; T.eye(3, device=d)
+T.arange(3, device=d) ; T.range(0, 3, device=d) ; T.full((2,), 1.0, device=d) ; T.empty(2, device=d)
+T.empty_strided((2, 2), (1, 2), device=d) ; T.empty_permuted((2, 2), (1, 0), device=d) ; T.scalar_tensor(1.0, device=d)
+T.rand(2, device=d) ; T.randint(0, 3, (2,), device=d) ; T.randperm(4, device=d) ; T.normal(0.0, 1.0, (2,), device=d)
+T.rand_like(T.ones(2), device=d) ; T.randint_like(T.ones(2), 0, 3, device=d) ; T.tril_indices(3, 3, device=d)
+T.ones(2).new_zeros(2, device=d) ; T.ones(2).new_tensor([1.0], device=d) ; T.asarray([1.0], device=d)
+T.zeros(2, dtype=T.complex64, device=d) ; T.frombuffer(b"abcd", dtype=T.uint8).to(d or "cuda")
+"""
+OF_A_TENSOR = """
+T.multinomial(x.abs(), 2) ; T.bernoulli(x.sigmoid()) ; T.poisson(x.abs()) ; T.normal(x, 1.0) ; F.dropout(x) ; T.rand_like(x)
+F.gumbel_softmax(x) ; F.rrelu(x, training=True) ; T.topk(x, 2).indices ; T.unique_consecutive(x > 0) ; T.histogram(x[0], 3)[1]
+T.bucketize(x, x[0].sort().values) ; T.combinations(x[0]) ; T.linalg.svd(x)[1] ; T.tensor(x) ; T.quantile(x, 0.5)
+F.ctc_loss(x.repeat(3, 1)[:, None].log_softmax(-1), T.ones(1, 2, dtype=T.long), T.tensor([9]), T.tensor([2]))
+T.distributions.Normal(x, 1.0).sample() ; T.distributions.Categorical(logits=x).sample() ; T.func.jacrev(lambda a: a * 2)(x[0])
+T.distributions.Gamma(x.exp(), 1.0).rsample() ; T.func.vmap(lambda a: a.sum())(x) ; T.func.hessian(lambda a: (a**3).sum())(x[0])
+"""
+
+
+def programs(text):
+    return [part.strip() for line in text.strip().splitlines() for part in line.split(" ; ")]
+
+
+@pytest.mark.parametrize("text", programs(FACTORIES))
+def test_factories(text):
+    make = eval(f"lambda d: {text}", {"T": tracer})
+    assert make("cuda").is_cuda
+    with tracer.device("cuda"):
+        assert make(None).is_cuda
+
+
+@pytest.mark.parametrize("text", programs(OF_A_TENSOR))
+def test_what_is_made_of_a_tensor(text):
+    make = eval(f"lambda x: {text}", {"T": tracer, "F": F})
+    x = tracer.arange(12.0).view(3, 4).sin()
+    y = make(x.cuda())
+    assert y.is_cuda and y.shape[1:] == make(x).shape[1:]
+
+
+def test_gradcheck_on_a_device():
+    x = tracer.randn(2, 3, dtype=tracer.float64, device="cuda", requires_grad=True)
+    assert tracer.autograd.gradcheck(lambda x: (x * x).tanh(), x)

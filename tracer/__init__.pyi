@@ -2672,7 +2672,7 @@ def norm_except_dim(v: Tensor, pow: builtins.int = 2, dim: builtins.int = 0, *, 
     Shapes: ``dim`` stays, the other axes have extent 1. Takes floating and complex tensors; the dtype is kept. Raises
     TypeError for arguments of other types.
     """
-def normal(mean: Any = 0.0, std: Any = 1.0, size: builtins.int | Sequence[builtins.int] | None = None, *, generator: Generator | None = None, dtype: dtype | type[Any] | None = None, out: Tensor | None = None, shape: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
+def normal(mean: Any = 0.0, std: Any = 1.0, size: builtins.int | Sequence[builtins.int] | None = None, *, generator: Generator | None = None, dtype: dtype | type[Any] | None = None, device: Any = None, layout: Any = None, pin_memory: builtins.bool = False, out: Tensor | None = None) -> Tensor:
     """Normal numbers with the given means and standard deviations. Raises RuntimeError for a negative standard deviation.
 
     Shapes: A result like ``mean``, a tensor, or ``size``. The dtype is given, or the default one. Shapes that do not

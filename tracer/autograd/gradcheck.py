@@ -38,9 +38,9 @@ def _numerical(func: Callable[..., Any], inputs: Sequence[Any], x: Tensor, eps: 
         for step in steps:
             before = flat[i].copy()
             flat[i] = before + step
-            above = [np.array(o._data).reshape(-1) for o in _outputs(func, inputs)]
+            above = [np.array(o.detach().cpu()._data).reshape(-1) for o in _outputs(func, inputs)]
             flat[i] = before - step
-            below = [np.array(o._data).reshape(-1) for o in _outputs(func, inputs)]
+            below = [np.array(o.detach().cpu()._data).reshape(-1) for o in _outputs(func, inputs)]
             flat[i] = before
             columns.append([(a - b) / (2 * eps) for a, b in zip(above, below, strict=True)])
     count = len(_outputs(func, inputs))

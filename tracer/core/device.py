@@ -153,7 +153,9 @@ def moved(t: Tensor, where: Any, copy: bool = False) -> Tensor:
     return Move.apply(t, target)  # type: ignore[no-any-return]
 
 
-_ANYWHERE = frozenset({"to", "type_as", "copy_", "set_", "as_tensor", "asarray", "tensor", "index", "index_put", "index_put_"})
+_ANYWHERE = frozenset(
+    {"to", "type_as", "copy_", "set_", "as_tensor", "asarray", "tensor", "index", "index_put", "index_put_", "ctc_loss"}
+)
 
 
 def require_one_device(name: str, arguments: tuple[Any, ...]) -> None:

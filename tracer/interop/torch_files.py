@@ -430,7 +430,7 @@ class _Memory:
         writer.parts.append(b"tb")
 
     def _tensor(self, writer: Writer, x: Tensor) -> None:
-        array = x.detach().numpy()
+        array = x.detach().cpu().numpy()
         key, elements, offset, strides = self.storage(array)
         kind = next((name for name, dtype in _STORAGES.items() if dtype is x.dtype), None)
         if kind is None:

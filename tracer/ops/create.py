@@ -47,7 +47,7 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def make(*args: Any, device: Any = None, out: Tensor | None = None, **more: Any) -> Tensor:
-        if device is None and USED and args and function.__name__.endswith("_like") and isinstance(args[0], Tensor):
+        if device is None and USED and args and isinstance(args[0], Tensor) and _is_beside(function.__name__):
             device = args[0].device
         target = memory_for_new(device) if device is not None or CHOSEN else None
         if more:
@@ -61,6 +61,11 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return t if out is None else out.copy_(t)
 
     return make
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a factory makes tensors on the device of its first argument."""
+    return name == "tensor" or name.endswith("_like")
 
 
 def _leaf(t: Tensor, requires_grad: bool) -> Tensor:
@@ -80,7 +85,7 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
     of the dtype's range, and for ``requires_grad`` with a dtype that is not floating.
     """
     if isinstance(data, Tensor):
-        data = data.numpy() if not data._requires_grad else data.detach().numpy()
+        data = (data if not data._requires_grad else data.detach()).cpu().numpy()
     elif is_runtime_array(data):
         t = data.tensor().clone()
         return _leaf(t if dtype is None else t.to(dtype), requires_grad)

@@ -8,9 +8,11 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 
 from ..core.context import context
+from ..core.device import near
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, float32, float64, int32, int64, promote
+from ..runtime.devices import USED
 from . import pointwise as F
 from . import reduce, shape
 from .common import as_floating, one_dim, require_real, result_dtype, to_dtype, typed, underived
@@ -453,6 +455,9 @@ def unique_consecutive(
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None) -> Any:
     """The elements without consecutive duplicates."""
     _require_slices("unique_consecutive", input, dim)
+    if USED and input.is_cuda:  # on the host
+        there = unique_consecutive(input.cpu(), return_inverse, return_counts, dim)
+        return tuple(near(t, input) for t in there) if isinstance(there, tuple) else near(there, input)
     data = input._observed("unique_consecutive")
     rows = data.reshape(-1) if dim is None else np.moveaxis(data, one_dim(dim, input.ndim), 0)
     flat = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))

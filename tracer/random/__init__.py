@@ -302,6 +302,7 @@ def standard_deviation(std: Any) -> Any:
     return std
 
 
+@factory
 def normal(
     mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None
 ) -> Tensor:
@@ -317,7 +318,10 @@ def normal(
         return (generator or default_generator).tensor(draw, _shape(size))
     with unfollowed():
         scale = standard_deviation(std)
-        out = pointwise.add(pointwise.mul(randn(tuple(size), dtype=dtype, generator=generator), scale), mean)
+        drawn = randn(tuple(size), dtype=dtype, generator=generator)
+        for x in (mean, std):
+            drawn = near(drawn, x) if isinstance(x, Tensor) else drawn
+        out = pointwise.add(pointwise.mul(drawn, scale), mean)
     return constant_in(out, mean, std)
 
 

@@ -488,7 +488,7 @@ def ctc_loss(
     lp = S.unsqueeze(log_probs, 1) if single else log_probs
     lp = to_dtype(lp, float64)  # sums of many mostly tiny probabilities
     steps, sizes = _numbers(input_lengths), _numbers(target_lengths)
-    labels = targets.numpy()
+    labels = targets.cpu().numpy()
     flat = labels.reshape(-1)
     if max(steps, default=0) > lp._data.shape[0]:
         raise RuntimeError(

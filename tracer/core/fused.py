@@ -59,7 +59,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
         signature: list[Any] = [context.default_dtype, *kwargs]
         if SPECIAL:
             signature.append(context.autocast)
-        large = False
+        large, where = False, None
         for x in args if not kwargs else (*args, *kwargs.values()):
             if isinstance(x, Tensor):
                 if x._inference and not context.inference:  # autograd must not save it
@@ -67,8 +67,11 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                 if x._view is not None and x._followed() is not x._requires_grad:  # made where nothing was recorded
                     return function(*args, **kwargs)
                 data = x._data
-                if data.__class__ is not ndarray:  # on a device
-                    return function(*args, **kwargs)
+                if data.__class__ is not ndarray:
+                    if where is not None and where is not data.device:
+                        return function(*args, **kwargs)
+                    where, large = data.device, True
+                    signature.append(str(where))
                 tensors.append(x)
                 signature += data.dtype, data.shape, x._requires_grad, any_strides or data.flags.c_contiguous
                 large = large or data.size >= LEAST
@@ -80,7 +83,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                 signature.append((x.__class__, tuple(x)))
             else:
                 return function(*args, **kwargs)
-        compiled, key = large and not by_numpy, tuple(signature)
+        compiled, key = large and (where is not None or not by_numpy), tuple(signature)
         table = known if compiled else known_small
         found: Any = table.known.get(key, table)
         if found is table:
@@ -188,6 +191,7 @@ def recorded(
     from ..autograd.node import walk
     from ..tracing.graph_function import GraphFunction
     from ..tracing.numpy_function import NumpyFunction
+    from ..tracing.placement import Placement, device_of
     from ..tracing.recorder import Recorder
     from ..tracing.sources import Source
 
@@ -217,9 +221,13 @@ def recorded(
     active = [i for i, t in enumerate(given) if t._requires_grad] if outputs else []
     updates = {len(results) + j: i for j, i in enumerate(changed)}
     graph = recorder.builder.finish([*results, *(after[i] for i in changed)], updates)
+    devices = [device_of(t._data) for t in tensors]
+    where = next((d for d in devices if d is not None), None)
+    if where is not None and any(device_of(t._data) is not where for t in outs):
+        return None
     if is_small and any(v.dtype.is_half for op in graph.ops for v in op.results):
         return None  # eager code rounds numbers in such operations less often than a graph says
-    function = (NumpyFunction if is_small else GraphFunction)(graph, active, outputs)
+    function = (NumpyFunction if is_small else GraphFunction)(graph, active, outputs, placement=Placement.of(devices, where))
     if outputs:
         nodes = [outs[k]._grad_fn for k in outputs]
         function.node_name = nodes[0].name()  # type: ignore[union-attr]

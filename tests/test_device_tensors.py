@@ -345,3 +345,50 @@ def test_what_is_made_of_a_tensor(text):
 def test_gradcheck_on_a_device():
     x = tracer.randn(2, 3, dtype=tracer.float64, device="cuda", requires_grad=True)
     assert tracer.autograd.gradcheck(lambda x: (x * x).tanh(), x)
+
+
+def test_an_operation_that_does_not_compile_is_the_hosts(cuda, monkeypatch):
+    def fails(self, source, launch):
+        raise ArithmeticError("planted")
+
+    monkeypatch.setattr(type(cuda), "prepare", fails)
+    x = tracer.arange(7.0).cuda()
+    with pytest.warns(UserWarning, match="log1p has no kernel"):
+        y = x.log1p()
+    assert y.is_cuda
+    np.testing.assert_allclose(y.cpu().numpy(), np.log1p(np.arange(7.0)), rtol=1e-6)
+
+
+def test_states_follow_their_parameters(tmp_path):
+    layer = nn.Linear(3, 2)
+    optimizer = tracer.optim.Adam(layer.parameters())
+    layer(tracer.ones(1, 3)).sum().backward()
+    optimizer.step()
+    moved = nn.Linear(3, 2).cuda()
+    moved.load_state_dict(layer.state_dict())
+    other = tracer.optim.Adam(moved.parameters())
+    other.load_state_dict(optimizer.state_dict())
+    moved(tracer.ones(1, 3).cuda()).sum().backward()
+    other.step()
+    assert all(state["exp_avg"].is_cuda for state in other.state.values()) and moved.weight.is_cuda
+    tracer.save(moved.state_dict(), tmp_path / "state")
+    for where in ("cuda", tracer.device("cuda"), {"cpu": "cuda"}):
+        assert all(t.is_cuda for t in tracer.load(tmp_path / "state", map_location=where).values())
+    assert all(t.is_cpu for t in tracer.load(tmp_path / "state", map_location="cpu").values())
+
+
+def test_older_names_of_types():
+    x = tracer.ones(2, dtype=tracer.float64)
+    y = x.type("torch.cuda.FloatTensor")
+    assert y.is_cuda and y.dtype is tracer.float32 and y.type("torch.LongTensor").is_cpu
+    with pytest.raises(ValueError, match="invalid type"):
+        x.type("torch.cuda.NoTensor")
+    generator = tracer.Generator(device="cuda").manual_seed(1)
+    assert generator.device.type == "cuda" and tracer.rand(2, generator=generator, device="cuda").is_cuda
+
+
+def test_halves_of_eight_columns():
+    """NVVM fails for vectors of eight halves."""
+    x = tracer.arange(24.0).view(3, 8).half()
+    bias = tracer.arange(8.0).half()
+    assert (x.cuda() + bias.cuda()).tolist() == (x + bias).tolist()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 from .core.device import device as Place
@@ -48,6 +49,27 @@ def set_device(device: Any) -> None:
 def get_device_name(device: Any = None) -> str:
     """The name of the hardware."""
     return _device(device).name
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    """The compute capability: major and minor number."""
+    return _device(device).capability
+
+
+def get_device_properties(device: Any = None) -> Any:
+    """An object with ``name``, ``total_memory`` in bytes, and the compute capability, ``major`` and ``minor``."""
+    found = _device(device)
+    major, minor = found.capability
+    return SimpleNamespace(name=found.name, total_memory=found.total_memory, major=major, minor=minor)
+
+
+def init() -> None:
+    """No effect: devices are found when they are first used."""
+
+
+def is_initialized() -> bool:
+    """Whether there is a device."""
+    return is_available()
 
 
 def synchronize(device: Any = None) -> None:
@@ -210,8 +232,12 @@ __all__ = [
     "device",
     "device_count",
     "empty_cache",
+    "get_device_capability",
     "get_device_name",
+    "get_device_properties",
+    "init",
     "is_available",
+    "is_initialized",
     "manual_seed",
     "manual_seed_all",
     "max_memory_allocated",

@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from .core.device import require_cpu
+from .core.device import memory_of, moved
 from .core.tensor import Tensor, wrap
 from .interop import torch_files
 from .interop.torch_files import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
@@ -108,18 +108,33 @@ def load(
     """Reads a file of ``save``, a dict of tensors from any other safetensors file, or a file of PyTorch's ``torch.save``.
 
     No code of the file is executed: a file of PyTorch may hold tensors, plain containers, numbers, strings, and objects of the
-    classes that ``add_safe_globals`` allows. Tensors are on the CPU. ``pickle_module``, ``weights_only`` and ``mmap`` have no
+    classes that ``add_safe_globals`` allows. Tensors are on the CPU, or where
+    ``map_location`` says. ``pickle_module``, ``weights_only`` and ``mmap`` have no
     effect.
 
     Raises ValueError for a file in another format, a damaged one, or one that holds anything else, which the message names; and
     RuntimeError for another device.
     """
-    if not callable(map_location) and not isinstance(map_location, dict):
-        require_cpu(map_location)
+    where = map_location.get("cpu") if isinstance(map_location, dict) else None if callable(map_location) else map_location
+    memory_of(where)  # which must exist
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
-            return _load(file)
-    return _load(f)
+            return _placed(_load(file), where)
+    return _placed(_load(f), where)
+
+
+def _placed(x: Any, where: Any) -> Any:
+    """An object of a file, with its tensors on a device; None is the CPU."""
+    if where is None:
+        return x
+    if isinstance(x, Tensor):
+        return moved(x.detach(), where).requires_grad_(x.requires_grad)
+    if isinstance(x, dict):
+        for key, value in x.items():
+            x[key] = _placed(value, where)
+    elif type(x) in (list, tuple):
+        return type(x)(_placed(y, where) for y in x)
+    return x
 
 
 def _load(file: IO[bytes]) -> Any:

@@ -68,12 +68,15 @@ def _scalar(data: bytes, dtype: np.dtype[Any], device: Device) -> DeviceArray:
 def _program(
     device: Device, primitive: Primitive, types: tuple[TensorType, ...], attrs: tuple[Any, ...]
 ) -> DeviceProgram | None:
-    """The program of one operation; None if it is not compiled."""
+    """The program of one operation; None if it does not compile."""
     builder = Builder(primitive.name)
     values = [builder.input(t) for t in types]
     with using(Build(builder)):
         result = primitive(*values, **dict(attrs))
-    return _compiled(builder.finish([result]), device)
+    try:
+        return _compiled(builder.finish([result]), device)
+    except Exception:  # of the compiler: the host computes it
+        return None
 
 
 def plan(graph: Graph, device: Device) -> Plan:

@@ -54,7 +54,7 @@ class Cuda(Device):
         kinds = driver.CUdevice_attribute
         wanted = (kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
         major, minor = (_checked(driver.cuDeviceGetAttribute(kind, device)) for kind in wanted)
-        self.architecture = f"sm_{major}{minor}"
+        self.capability, self.architecture = (major, minor), f"sm_{major}{minor}"
         self._modules: list[Any] = []
         self._function = functools.lru_cache(maxsize=None)(self._loaded)
 
@@ -91,6 +91,10 @@ class Cuda(Device):
         if nbytes:
             self._enter()
             _checked(driver.cuMemcpyDtoDAsync(to, source, nbytes, 0))
+
+    def prepare(self, source: str, launch: Sequence[int]) -> None:
+        self._enter()
+        self._function(source, launch[1])
 
     def launch(self, source: str, launch: Sequence[int], arguments: Sequence[int]) -> None:
         blocks, threads = launch

@@ -32,6 +32,8 @@ class OutOfMemoryError(RuntimeError):
 class Device:
     """One device. ``str(device)`` is the name that users give it."""
 
+    capability = (8, 0)  # of CUDA devices: the instructions that kernels may use
+
     def __init__(self, type: str, index: int, name: str, total_memory: int):
         """``name``: that of the hardware; ``total_memory``: in bytes."""
         self.type, self.index, self.name, self.total_memory = type, index, name, total_memory
@@ -66,6 +68,10 @@ class Device:
 
     def copy(self, to: int, source: int, nbytes: int) -> None:
         """Copies bytes within the device's memory."""
+        raise NotImplementedError
+
+    def prepare(self, source: str, launch: Sequence[int]) -> None:
+        """Compiles the kernel of a text, so that ``launch`` finds it."""
         raise NotImplementedError
 
     def launch(self, source: str, launch: Sequence[int], arguments: Sequence[int]) -> None:

@@ -84,6 +84,9 @@ class EmulatedCuda(Device):
     def copy(self, to: int, source: int, nbytes: int) -> None:
         self.bytes_at(to, nbytes)[:] = self.bytes_at(source, nbytes).copy()
 
+    def prepare(self, source: str, launch: Sequence[int]) -> None:
+        _kernel(source, launch[1])
+
     def launch(self, source: str, launch: Sequence[int], arguments: Sequence[int]) -> None:
         self.run(_kernel(source, launch[1]), launch, arguments)
 

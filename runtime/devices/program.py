@@ -29,6 +29,9 @@ class DeviceProgram:
         """``on_host``: inputs in the host's memory. They are copied to the device, and back if they are updated."""
         self.plan, self.device, self.on_host = plan, device, on_host
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
+        for kind in plan.kinds:
+            if kind.source:
+                device.prepare(kind.source, kind.launch)
         self._words = np.array(plan.words or [0], np.int64)
         self._constants = Memory(device, len(plan.constants))
         if plan.constants:

@@ -71,7 +71,7 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
                     if where is not None and where is not data.device:
                         return function(*args, **kwargs)
                     where, large = data.device, True
-                    signature.append(str(where))
+                    signature.append(where)
                 tensors.append(x)
                 signature += data.dtype, data.shape, x._requires_grad, any_strides or data.flags.c_contiguous
                 large = large or data.size >= LEAST

@@ -14,6 +14,7 @@ from ..interop import layers, legacy
 from ..ir import ops as P
 from ..ir.interp import compute_into, current
 from ..ir.types import (
+    DTYPES,
     DType,
     as_dtype,
     bfloat16,
@@ -312,7 +313,11 @@ def _type(self: Tensor, dtype: DType, non_blocking: bool = False) -> Tensor: ...
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """PyTorch's old name of the dtype (``torch.FloatTensor``), which programs compare; or the tensor in another dtype."""
     if isinstance(dtype, str):
-        raise ValueError(f"invalid type: '{dtype}'")
+        package, _, name = dtype.rpartition(".")
+        found = next((d for d in DTYPES if name == f"{d.ctype}Tensor"), None)
+        if found is None or package not in ("torch", "torch.cuda"):
+            raise ValueError(f"invalid type: '{dtype}'")
+        return _to(self, "cuda" if package == "torch.cuda" else "cpu", found)
     return f"torch.{self.dtype.ctype}Tensor" if dtype is None else _to(self, getattr(dtype, "dtype", dtype))
 
 

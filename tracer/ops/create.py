@@ -228,7 +228,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     if isinstance(data, Tensor):
         t = data if dtype is None else data.to(dtype)
         return t if device is None else moved(t, device)
-    if hasattr(data, "__cuda_array_interface__"):
+    if not isinstance(data, np.ndarray) and hasattr(data, "__cuda_array_interface__"):
         from .construct import asarray
 
         return asarray(data, dtype=dtype, device=device)

@@ -11,6 +11,7 @@ from typing import Any
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import enable_grad, no_grad, set_grad_enabled
 from ..core.context import structure_changed
+from ..core.device import near
 from ..core.tensor import Tensor
 from ..nn.module import zero_grads
 from ..ops import create
@@ -289,11 +290,11 @@ _COUNTS = ("step", "eta", "mu", "mu_product")
 
 
 def _loaded(p: Tensor, state: dict[str, Any]) -> AnnouncingDict:
-    """A copy of a parameter's state; all but counts get the parameter's dtype."""
+    """A copy of a parameter's state; all but counts get the parameter's dtype and device."""
 
     def copied(name: str, value: Any) -> Any:
         if isinstance(value, Tensor):
-            value = value.detach().clone()
+            value = value.detach().clone() if name == "step" else near(value.detach().clone(), p)
             return value.to(p.dtype) if name != "step" and p.is_floating_point() and value.ndim else value
         if isinstance(value, list):
             return [copied(name, v) for v in value]

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..autograd.modes import unfollowed
 from ..core.context import context
-from ..core.device import CPU, near, require_cpu
+from ..core.device import CPU, memory_of, near
+from ..core.device import device as Place
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -42,23 +43,25 @@ def _start(seed: int) -> np.ndarray:
 
 
 class Generator:
-    """A stream of random numbers with a separate ``seed``, an integer in [-2**63, 2**64), else ValueError; on the CPU, which
-    ``device`` may name; None is the CPU. Other devices raise RuntimeError.
+    """A stream of random numbers with a separate ``seed``, an integer in [-2**63, 2**64), else ValueError. ``device`` has no
+    effect on the numbers; one that does not exist raises RuntimeError.
     """
 
     def __init__(self, seed: Any = 0, *, device: Any = None):
         if isinstance(seed, (str, CPU.__class__)):  # PyTorch's only argument
             seed, device = 0, seed
-        require_cpu(device)
+        memory_of(device)  # which must exist
+        self._device = CPU if device is None else Place(device)
         self.state = wrap(_start(seed))
 
     @property
     def device(self) -> Any:
-        return CPU
+        """The device that was named. Numbers are the same on every device."""
+        return self._device
 
     def manual_seed(self, seed: int) -> Generator:
         """Restarts the stream from a seed: an integer in [-2**63, 2**64), else ValueError."""
-        self.state.copy_(create.tensor(_start(seed).tolist(), dtype=int64))
+        self.state.copy_(create.tensor(_start(seed).tolist(), dtype=int64, device=CPU))
         return self
 
     def seed(self) -> int:

@@ -159,7 +159,7 @@ class Call:
             order = True if data.flags.c_contiguous else data.strides
             tokens.append((type(a), data.dtype.char, data.shape, a._requires_grad, leaf, order))
             if data.__class__ is not np.ndarray:
-                tokens.append(str(data.device))
+                tokens.append(data.device)
             self.tensors.append(a)
             self.storages.append(id(data) if data.base is None else id(storage(data)))
             if a._view is not None:

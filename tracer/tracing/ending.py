@@ -106,6 +106,7 @@ class Ending:
     entered: list[Any]
     hooks: list[Hook]
     contexts: list[tuple[int, str, Build]]
+    device: Any  # on which a replay computes; None is the CPU
 
     @property
     def changes(self) -> bool:
@@ -127,5 +128,5 @@ def whole(recorder: Recorder, ending: Ending) -> GraphFunction:
     outputs = [*ending.outputs, *ending.updates.values()]
     updates = {len(ending.outputs) + j: i for j, i in enumerate(ending.updates)}
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if ending.followed else []
-    placement = Placement.of([device_of(t._data) for t in recorder.inputs], recorder.device)
+    placement = Placement.of([device_of(t._data) for t in recorder.inputs], ending.device)
     return GraphFunction(recorder.builder.finish(outputs, updates), active, ending.followed, placement=placement)

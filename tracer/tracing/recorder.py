@@ -45,7 +45,6 @@ from .sources import Locations, Source
 from .tape import Decision, Event, Gradient, Look, Moment, Needed, Seen
 
 if TYPE_CHECKING:
-    from ..runtime.devices import Device
     from .world import Written
 
 
@@ -105,7 +104,6 @@ class Recorder:
         self.started, self.fails = perf_counter(), False
         self._by_array: dict[int, tuple[weakref.ref[np.ndarray], Value]] = {}
         self.inputs: list[Tensor] = []
-        self.device: Device | None = None  # on which replays compute
         self.alike = Alike()
         self.written: dict[int, Tensor] = {}  # roots written in place
         self.arrays: Mapping[int, Tensor] = {}  # tensors on the reachable NumPy arrays, by the array's id

@@ -53,7 +53,7 @@ def finish(
         registered = hooks.describe(recorder, results, values)
         on_contexts = [(i, name, build) for (i, name, _), build in zip(contexts, values, strict=True)]
         _check_inputs(recorder, allowed)
-        recorder.device = _device(recorder, results.tensors)
+        device = _device(recorder, results.tensors)
         if why := recorder.kept_array():
             raise Unreplayable(why)
         mentioned = [t for c in changes for t in _mentioned(c)]
@@ -102,7 +102,7 @@ def finish(
     flags = [(recorder.owner(t), t._requires_grad) for t, before in recorder.flags.values() if t._requires_grad is not before]
     ending = Ending(
         *(build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints, new_memory),
-        *(results.entered_values, registered, on_contexts),
+        *(results.entered_values, registered, on_contexts, device),
     )
     if followed and not known and not all(whole(recorder, ending).reached):
         recorder.reason = f"it returns a result whose gradient reaches nothing: {_DETACH}"

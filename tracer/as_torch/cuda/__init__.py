@@ -29,11 +29,6 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
     return False
 
 
-def is_initialized() -> bool:
-    """False."""
-    return False
-
-
 def is_current_stream_capturing() -> bool:
     """False."""
     return False

@@ -392,3 +392,9 @@ def test_halves_of_eight_columns():
     x = tracer.arange(24.0).view(3, 8).half()
     bias = tracer.arange(8.0).half()
     assert (x.cuda() + bias.cuda()).tolist() == (x + bias).tolist()
+
+
+def test_attributes_that_are_equal_and_differ():
+    x = tracer.ones(2).cuda()
+    padded = [F.pad(x, (1, 0), value=value) for value in (0.0, -0.0)]
+    assert [bool(t[0].signbit()) for t in padded] == [False, True]

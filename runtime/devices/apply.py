@@ -1,4 +1,4 @@
-"""Primitives on a device's arrays: each is a program of one operation, generated once for each types of its operands."""
+"""Primitives on a device's arrays: each is a program of one operation, generated once for each combination of types."""
 
 from __future__ import annotations
 
@@ -30,7 +30,13 @@ def apply(device: Device, primitive: Primitive, operands: Sequence[Any], attrs: 
         (x,) = arrays
         return _viewed(primitive, x, attrs)
     types = tuple([array_type(x.dtype, x.shape) for x in arrays])
-    program = _program(device, primitive, types, tuple(sorted(attrs.items())))
+    # The text of attributes distinguishes 1, 1.0 and True, and -0.0 from 0.0; equality does not.
+    key = device, primitive, types, repr(attrs)
+    if key not in _programs:
+        if len(_programs) >= _MOST:
+            _programs.pop(next(iter(_programs)))
+        _programs[key] = _program(device, primitive, types, attrs)
+    program = _programs[key]
     if program is None:
         return on_host(primitive.impl, arrays, attrs)
     whole = [x if x.flags.c_contiguous else contiguous(x) for x in arrays]
@@ -64,15 +70,17 @@ def _scalar(data: bytes, dtype: np.dtype[Any], device: Device) -> DeviceArray:
     return to_device(np.frombuffer(data, dtype).reshape(()), device)
 
 
-@functools.lru_cache(maxsize=_MOST)
+_programs: dict[Any, DeviceProgram | None] = {}
+
+
 def _program(
-    device: Device, primitive: Primitive, types: tuple[TensorType, ...], attrs: tuple[Any, ...]
+    device: Device, primitive: Primitive, types: tuple[TensorType, ...], attrs: Mapping[str, Any]
 ) -> DeviceProgram | None:
     """The program of one operation; None if it does not compile."""
     builder = Builder(primitive.name)
     values = [builder.input(t) for t in types]
     with using(Build(builder)):
-        result = primitive(*values, **dict(attrs))
+        result = primitive(*values, **attrs)
     try:
         return _compiled(builder.finish([result]), device)
     except Exception:  # of the compiler: the host computes it
@@ -111,9 +119,8 @@ def contiguous(x: DeviceArray) -> DeviceArray:
         return to_device(to_host(x), device)
     low, high = byte_bounds(x.layout)
     low -= low % ALIGNED if x.itemsize <= ALIGNED else 0
-    (result,) = _gathered(
-        device, array_type(x.dtype, ((high - low) // x.itemsize,)), x.shape, strides, (x.address - low) // x.itemsize
-    ).run([low])
+    span, offset = array_type(x.dtype, ((high - low) // x.itemsize,)), (x.address - low) // x.itemsize
+    (result,) = _gathered(device, span, x.shape, strides, offset).run([low])
     return result
 
 

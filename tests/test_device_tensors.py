@@ -398,3 +398,23 @@ def test_attributes_that_are_equal_and_differ():
     x = tracer.ones(2).cuda()
     padded = [F.pad(x, (1, 0), value=value) for value in (0.0, -0.0)]
     assert [bool(t[0].signbit()) for t in padded] == [False, True]
+
+
+def test_another_kind_of_device(cuda):
+    """It registers; nothing else knows of it."""
+    from tracer.runtime.devices import device
+    from tracer.runtime.devices.emulated import EmulatedCuda
+
+    with pytest.raises(RuntimeError, match="Invalid device string"):
+        tracer.device("simulated")
+    device.register("simulated", lambda: [EmulatedCuda(0, "simulated")])
+    try:
+        layer = nn.Linear(3, 2).to("simulated")
+        f = tracer.trace(lambda x: layer(x).tanh().sum())
+        for _ in range(3):
+            f(tracer.ones(4, 3, device="simulated")).backward()
+        assert str(layer.weight.grad.device) == "simulated:0" and f.cache_info().replays == 2
+        with pytest.raises(RuntimeError, match="at least two devices, simulated:0 and cuda:0"):
+            layer(tracer.ones(4, 3, device="cuda"))
+    finally:
+        del device._kinds["simulated"]

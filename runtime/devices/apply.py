@@ -89,7 +89,7 @@ def _program(
 
 def plan(graph: Graph, device: Device) -> Plan:
     """The plan of a graph for a device."""
-    return lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS, thorough=False), device.type)
+    return lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS, thorough=False), device.kernels)
 
 
 def _compiled(graph: Graph, device: Device) -> DeviceProgram:

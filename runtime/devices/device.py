@@ -32,6 +32,7 @@ class OutOfMemoryError(RuntimeError):
 class Device:
     """One device. ``str(device)`` is the name that users give it."""
 
+    kernels = "cuda"  # the plans and kernels that it runs
     capability = (8, 0)  # of CUDA devices: the instructions that kernels may use
 
     def __init__(self, type: str, index: int, name: str, total_memory: int):
@@ -195,8 +196,9 @@ def devices_of(type: str) -> list[Device]:
     return _kinds[type]() if type in _kinds else []
 
 
-def is_available(type: str) -> bool:
-    return bool(devices_of(type))
+def is_registered(type: str) -> bool:
+    """Whether a kind of device has this name."""
+    return type in _kinds
 
 
 def device_named(type: str, index: int | None = None) -> Device:

@@ -28,8 +28,8 @@ _MOST_BLOCKS = 64  # of a launch: loops over the grid support any number, and ea
 
 
 class EmulatedCuda(Device):
-    def __init__(self, index: int):
-        super().__init__("cuda", index, "emulated CUDA device", _TOTAL)
+    def __init__(self, index: int, type: str = "cuda"):
+        super().__init__(type, index, "emulated CUDA device", _TOTAL)
         # Addresses without memory: any access by the host is a fault.
         self._range = mmap.mmap(-1, 4 * _TOTAL, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, prot=0)
         self._base = int(np.frombuffer(self._range, np.uint8).__array_interface__["data"][0])

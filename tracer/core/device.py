@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..runtime.devices import USED, Device, DeviceArray, device_named, to_host
+from ..runtime.devices import USED, Device, DeviceArray, device_named, is_registered, to_host
 from ..runtime.devices.array import to_device
 
 if TYPE_CHECKING:
     from .tensor import Tensor
+
+
+_NAMES = ("cpu", "cuda", "meta", "mps", "xpu")
 
 
 class device:
@@ -33,7 +36,7 @@ class device:
         if not isinstance(type, str):
             raise TypeError(f"device(): argument 'type' (position 1) must be str, not {type.__class__.__name__}")
         name, _, number = str(type).partition(":")
-        if name not in ("cpu", "cuda", "meta", "mps", "xpu") or (number and not number.isdigit()):
+        if not (name in _NAMES or is_registered(name)) or (number and not number.isdigit()):
             raise RuntimeError(f"Invalid device string: '{type}'")
         if number and index is not None:
             raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")

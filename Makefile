@@ -8,7 +8,7 @@ PYTHONS := 3.11 3.12 3.13
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
 .PHONY: demo docs examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types stubs bench programs conformance \
-	kernels-cuda check-gpu clean
+	kernels-cuda check-gpu bench-gpu clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tracer demo
@@ -85,6 +85,11 @@ check-gpu: $(VENV)/.test
 	if command -v compute-sanitizer; then for tool in memcheck racecheck; do compute-sanitizer --tool $$tool --error-exitcode 1 \
 		$(BIN)/python -m pytest -m gpu tests/test_gpu.py -k extents || exit 1; done; else echo "compute-sanitizer is not installed"; fi
 	$(BIN)/python -m benchmarks.gpu_bandwidth --write
+
+# The workloads on a GPU, beside the peers that are installed with CUDA.
+bench-gpu: $(VENV)/.test
+	$(BIN)/pip install --quiet -e '.[cuda]'
+	$(BIN)/python -m benchmarks.gpu $(or $(ARGS),--write)
 
 # The GPU resources of the workloads' kernels, from their machine code; no GPU is needed.
 kernels-cuda: $(VENV)/.test

@@ -63,7 +63,7 @@ def contenders(workload: Workload) -> dict[str, Callable[[], Step]]:
 def arrays(result: Any) -> list[np.ndarray]:
     """A step's results as NumPy arrays."""
     parts = result if isinstance(result, (tuple, list)) else [result]
-    return [np.asarray(p.detach() if hasattr(p, "detach") else p) for p in parts]
+    return [np.asarray(p.detach().cpu() if hasattr(p, "detach") else p) for p in parts]
 
 
 def waiting(step: Step) -> Step:
@@ -73,7 +73,12 @@ def waiting(step: Step) -> Step:
     return lambda: jax.block_until_ready(step())
 
 
-def run(workload: Workload, rounds: int, without: list[str]) -> dict[str, Any]:
+def run(
+    workload: Workload,
+    rounds: int,
+    without: list[str],
+    contenders: Callable[[Workload], dict[str, Callable[[], Step]]] = contenders,
+) -> dict[str, Any]:
     """Times of each contender in seconds, and of its first call."""
     steps: dict[str, Step] = {}
     first: dict[str, float] = {}

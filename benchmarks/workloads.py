@@ -324,7 +324,7 @@ def lstm(lib: Library) -> Step:
 
     @lib.part
     def loss_of(x: Any, w: Any, u: Any, b: Any) -> Any:
-        h, c = module.zeros(16, 64), module.zeros(16, 64)
+        h = c = module.zeros_like(x[0])
         for t in range(_size(50, 3)):
             i, f, g, o = (x[t] @ w.T + h @ u.T + b).chunk(4, 1)
             c = module.sigmoid(f) * c + module.sigmoid(i) * module.tanh(g)

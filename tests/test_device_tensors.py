@@ -56,6 +56,33 @@ def test_new_tensors():
         tracer.set_default_device(None)
 
 
+@needs_two
+@pytest.mark.filterwarnings("error:(?s).*runs eagerly")
+def test_traces_follow_the_default_device():
+    @tracer.trace
+    def step(n):
+        return tracer.arange(3.0) * n, F.one_hot(tracer.tensor([0, 2]), 3)
+
+    def devices():
+        return [str(t.device) for _ in range(2) for t in step(2.0)]
+
+    assert devices() == ["cpu"] * 4
+    tracer.set_default_device("cuda")
+    try:
+        assert devices() == ["cuda:0"] * 4
+        with tracer.device("cpu"):
+            assert devices() == ["cpu"] * 4
+        tracer.cuda.set_device(1)
+        assert devices() == ["cuda:1"] * 4
+    finally:
+        tracer.cuda.set_device(0)
+        tracer.set_default_device(None)
+    assert devices() == ["cpu"] * 4
+    with tracer.device("cuda:1"):
+        assert devices() == ["cuda:1"] * 4
+    assert devices() == ["cpu"] * 4 and len(step.graphs()) == 5
+
+
 def test_random_numbers_are_the_cpus():
     found = []
     for where in ("cpu", "cuda"):

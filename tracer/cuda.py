@@ -43,7 +43,11 @@ def current_device() -> int:
 
 def set_device(device: Any) -> None:
     """Sets the device that ``current_device`` returns. Raises RuntimeError if it does not exist."""
-    selected["cuda"] = _device(device).index
+    number = _device(device).index
+    if number:
+        selected["cuda"] = number
+    else:  # the first one has no entry, so that traces recorded before any was set remain valid
+        selected.pop("cuda", None)
 
 
 def get_device_name(device: Any = None) -> str:

@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..ir.types import DType, float32
+from ..runtime.devices.device import selected
 
 if TYPE_CHECKING:
     from ..tracing.recorder import Recorder
@@ -24,6 +25,8 @@ class _Context(threading.local):
     watches_nodes: bool = False
     hooks_disabled: str | None = None  # the error raised when saved-tensors hooks are entered
     autocast: tuple[tuple[str, Any], ...] = ()  # kinds of devices, and the dtype of their products; None: no casts
+    devices: tuple[Any, ...] = ()  # that new tensors are made on: the default one if it is not the CPU, then those entered
+    has_default_device: bool = False  # whether the first of them is the default one
     _anomaly: bool = False
     _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()
 
@@ -57,8 +60,10 @@ class _Context(threading.local):
 
     @property
     def mode(self) -> Any:
-        """What a call depends on besides gradient mode and default dtype: inference mode, and the casts of operands."""
-        return (self.inference, self.autocast) if self.autocast else self.inference
+        """What a call depends on besides gradient mode and default dtype: inference mode, casts of operands, the device."""
+        if self.autocast or self.devices or selected:
+            return self.inference, self.autocast, self.devices[-1:], tuple(selected.items())
+        return self.inference
 
     @property
     def grad_mode(self) -> bool:

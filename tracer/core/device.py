@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..runtime.devices import USED, Device, DeviceArray, device_named, is_registered, to_host
 from ..runtime.devices.array import to_device
+from .context import context
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -55,11 +55,13 @@ class device:
     def __enter__(self) -> device:
         memory_for_new(self)
         CHOSEN.append(self)
-        _entered.devices.append(self)
+        context.devices = (*context.devices, self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        CHOSEN.remove(_entered.devices.pop())
+        *outer, left = context.devices
+        context.devices = tuple(outer)
+        CHOSEN.remove(left)
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -68,40 +70,33 @@ class device:
         return f"device(type='{self.type}'{'' if self.index is None else f', index={self.index}'})"
 
 
-class _Entered(threading.local):
-    """The devices whose contexts a thread is in, after the default one if that is not the CPU."""
-
-    def __init__(self) -> None:
-        self.devices: list[device] = []
-        self.has_default = False
-
-
-_entered = _Entered()
 CHOSEN: list[device] = []  # entered or set as the default by any thread: until then new tensors are on the CPU
 CPU = device("cpu")
 
 
 def current() -> device:
     """The device that tensors on the CPU say they are on: the CPU, or "meta" in its context."""
-    chosen = _entered.devices[-1] if _entered.devices else CPU
+    chosen = get_default_device()
     return chosen if chosen.type == "meta" else CPU
 
 
 def get_default_device() -> device:
     """The device on which new tensors are made."""
-    return _entered.devices[-1] if _entered.devices else CPU
+    return context.devices[-1] if context.devices else CPU
 
 
 def set_default_device(where: Any) -> None:
     """Sets the device on which this thread makes new tensors; None is the CPU. Raises RuntimeError if it does not exist."""
     memory_for_new(where)
-    if _entered.has_default:
-        CHOSEN.remove(_entered.devices.pop(0))
+    if context.has_default_device:
+        before, *entered = context.devices
+        context.devices = tuple(entered)
+        CHOSEN.remove(before)
     chosen = CPU if where is None else device(where)
-    _entered.has_default = chosen.type != "cpu"
-    if _entered.has_default:
+    context.has_default_device = chosen.type != "cpu"
+    if context.has_default_device:
         CHOSEN.append(chosen)
-        _entered.devices.insert(0, chosen)
+        context.devices = (chosen, *context.devices)
 
 
 def device_of(data: np.ndarray[Any, Any] | DeviceArray) -> device:
@@ -128,9 +123,9 @@ def memory_for_new(where: Any) -> Device | None:
     if where is CPU:
         return None
     if where is None:
-        if not _entered.devices:
+        if not context.devices:
             return None
-        where = _entered.devices[-1]
+        where = context.devices[-1]
     return None if where.__class__ is not int and device(where).type == "meta" else memory_of(where)
 
 

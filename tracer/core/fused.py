@@ -17,6 +17,7 @@ from numpy import ndarray
 from ..ir.interp import selection
 from ..ir.types import DType
 from .context import SPECIAL, context
+from .device import CHOSEN
 from .size import Size
 from .tensor import Tensor, wrap
 
@@ -57,8 +58,8 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
             return function(*args, **kwargs)
         tensors: list[Tensor] = []
         signature: list[Any] = [context.default_dtype, *kwargs]
-        if SPECIAL:
-            signature.append(context.autocast)
+        if SPECIAL or CHOSEN:
+            signature.append(context.mode)
         large, where = False, None
         for x in args if not kwargs else (*args, *kwargs.values()):
             if isinstance(x, Tensor):

@@ -68,7 +68,7 @@ def guards(environment: Environment) -> str:
     found = [f"the names {', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)}"] if names else []
     if environment.tensors:
         found.append(f"{len(environment.tensors)} tensors, by dtype, shape and requires_grad")
-    return "; ".join([*found, "whether gradients are enabled, and the default dtype"])
+    return "; ".join([*found, "whether gradients are enabled, the default dtype and device"])
 
 
 class Explanation(str):

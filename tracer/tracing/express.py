@@ -20,6 +20,7 @@ import numpy as np
 
 from ..autograd.node import edges_to, new_sequence
 from ..core.context import SPECIAL, context
+from ..core.device import CHOSEN
 from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..core.waiting import WAITING, wait
 from ..runtime.support import memory, objects
@@ -81,6 +82,7 @@ class _Writer:
             "of_a_tensor": OF_A_TENSOR.issuperset,
             "refcount": objects.references,
             "special": SPECIAL,
+            "chosen": CHOSEN,
             "waiting": WAITING,
             "MISSING": MISSING,
             "get": dict.get,
@@ -136,7 +138,7 @@ class _Writer:
         if trace.written:
             self.require("not waiting")
         modes = f"context.grad_enabled is {grad_enabled} and context.default_dtype is {self.constant(dtype)}"
-        self.require(f"not context.recording and not special and {modes}")
+        self.require(f"not context.recording and not special and not chosen and {modes}")
         self.surroundings(surroundings)
         self.memory()
         self.values()

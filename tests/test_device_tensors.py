@@ -83,6 +83,17 @@ def test_traces_follow_the_default_device():
     assert devices() == ["cpu"] * 4 and len(step.graphs()) == 5
 
 
+@pytest.mark.filterwarnings("error:(?s).*runs eagerly")
+def test_every_result_is_on_the_device(on_cuda):
+    @tracer.trace
+    def run(x):
+        window = tracer.signal.windows.gaussian(5, dtype=tracer.float64), tracer.hann_window(1, dtype=tracer.float64)
+        return *window, *tracer.histogram(x, bins=4, range=(-1.0, 1.0))
+
+    x = tracer.linspace(-1, 1, 5)
+    assert all(t.is_cuda and t._base is None for _ in range(3) for t in run(x))
+
+
 def test_random_numbers_are_the_cpus():
     found = []
     for where in ("cpu", "cuda"):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, float64
 from . import pointwise as F
 from . import reduce, shape
 from .common import to_dtype, underived
+from .create import factory
 from .order import searchsorted
 from .special import isfinite
 
@@ -160,10 +162,11 @@ def _edges(axis: int, x: Tensor, bins: Any, limits: Any) -> Tensor:
             raise RuntimeError(f"tracer.histogramdd: dimension {axis}'s range [{low.item():g}, {high.item():g}] is not finite")
         same = F.eq(low, high)
         low, high = F.where(same, F.sub(low, 0.5), low), F.where(same, F.add(high, 0.5), high)
-    return _spaced(low, high, bins, x.dtype)
+    return _spaced(low, high, bins, dtype=x.dtype, device=beside(x))
 
 
-def _spaced(low: Any, high: Any, bins: int, dtype: DType) -> Tensor:
+@factory
+def _spaced(low: Any, high: Any, bins: int, *, dtype: DType) -> Tensor:
     """``bins + 1`` evenly spaced numbers, computed in float64 from both ends, so that the last one is exactly ``high``."""
     i = P.iota(shape=(bins + 1,), axis=0, dtype="f64")
     low, high = (to_dtype(v, float64) if isinstance(v, Tensor) else v for v in (low, high))

@@ -13,7 +13,6 @@ from ..ir.types import DType
 from . import pointwise as F
 from .common import to_dtype
 from .create import _leaf, factory
-from .shape import narrow
 from .special import i0
 
 __all__ = ["bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"]
@@ -22,7 +21,7 @@ __all__ = ["bartlett_window", "blackman_window", "hamming_window", "hann_window"
 def window(
     name: str, length: int, periodic: bool, dtype: DType | None, requires_grad: bool, shape: Callable[[Tensor, int], Tensor]
 ) -> Tensor:
-    """The values of ``shape(n, last)`` at n = 0 ... last, computed in float64; the last one is omitted if ``periodic``.
+    """The values of the elementwise ``shape(n, last)`` at n = 0, 1, ..., in float64; ``last`` is ``length`` if ``periodic``.
 
     Raises RuntimeError for a negative length or a dtype that is not floating.
     """
@@ -34,8 +33,8 @@ def window(
     last = length if periodic else length - 1
     if length <= 1:
         return _leaf(P.full(value=1, shape=(length,), dtype=kind.short), requires_grad)
-    n = P.iota(shape=(last + 1,), axis=0, dtype="f64")
-    return _leaf(to_dtype(narrow(shape(n, last), 0, 0, length), kind), requires_grad)
+    n = P.iota(shape=(length,), axis=0, dtype="f64")
+    return _leaf(to_dtype(shape(n, last), kind), requires_grad)
 
 
 def cosines(n: Tensor, last: int, a: Sequence[float]) -> Tensor:

@@ -29,6 +29,7 @@ def test_where_a_tensor_is():
     x = tracer.ones(2, 3)
     y = x.to("cuda")
     assert (x.device.type, y.device, y.get_device(), x.get_device()) == ("cpu", tracer.device("cuda:0"), 0, -1)
+    assert y.type() == "torch.cuda.FloatTensor" and y.type("torch.DoubleTensor").type() == "torch.DoubleTensor"
     assert y.is_cuda and not y.is_cpu and x.is_cpu and not x.is_cuda
     assert y.to("cuda") is y and y.cuda() is y and x.cpu() is x and y.to("cuda", copy=True) is not y
     assert y.to("cuda:1").device.index == 1 and x.cuda(1).device.index == 1 and x.to(y).device == y.device

@@ -82,9 +82,9 @@ def test_methods_of_tensors_have_docstrings_and_results() -> None:
 
 def test_texts_name_this_library() -> None:
     """Messages and representations say ``tracer``. What other programs read or search for is PyTorch's: its web addresses, the
-    names of nodes, and the old names of dtypes. ``as_torch`` and ``torch_files`` are about PyTorch.
+    names of nodes, and the old names of dtypes and devices. ``as_torch`` and ``torch_files`` are about PyTorch.
     """
-    kept = re.compile(r"github\.com/pytorch|torch/optim/optimizer\.py|struct torch::|^torch\.$|``torch\.")
+    kept = re.compile(r"github\.com/pytorch|torch/optim/optimizer\.py|struct torch::|^torch\.cuda$|``torch\.")
     for part in ("ir", "codegen", "runtime", "tracer"):
         for path in (ROOT / part).rglob("*.py"):
             if "as_torch" in path.parts or path.name in ("torch_files.py", "pickled.py"):

@@ -311,14 +311,16 @@ def _type(self: Tensor) -> str: ...
 @overload
 def _type(self: Tensor, dtype: DType, non_blocking: bool = False) -> Tensor: ...
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """PyTorch's old name of the dtype (``torch.FloatTensor``), which programs compare; or the tensor in another dtype."""
+    """PyTorch's old name of dtype and device (``torch.cuda.FloatTensor``); or the tensor converted to a dtype or such a name."""
     if isinstance(dtype, str):
         package, _, name = dtype.rpartition(".")
         found = next((d for d in DTYPES if name == f"{d.ctype}Tensor"), None)
         if found is None or package not in ("torch", "torch.cuda"):
             raise ValueError(f"invalid type: '{dtype}'")
         return _to(self, "cuda" if package == "torch.cuda" else "cpu", found)
-    return f"torch.{self.dtype.ctype}Tensor" if dtype is None else _to(self, getattr(dtype, "dtype", dtype))
+    if dtype is not None:
+        return _to(self, getattr(dtype, "dtype", dtype))
+    return f"{'torch.cuda' if self.is_cuda else 'torch'}.{self.dtype.ctype}Tensor"
 
 
 # Functions of ``tracer.linalg`` that are also methods.

@@ -311,7 +311,7 @@ def _type(self: Tensor) -> str: ...
 @overload
 def _type(self: Tensor, dtype: DType, non_blocking: bool = False) -> Tensor: ...
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """PyTorch's old name of dtype and device (``torch.cuda.FloatTensor``); or the tensor converted to a dtype or such a name."""
+    """PyTorch's old name of dtype and device (``torch.cuda.FloatTensor``); or the tensor in a dtype or such a name."""
     if isinstance(dtype, str):
         package, _, name = dtype.rpartition(".")
         found = next((d for d in DTYPES if name == f"{d.ctype}Tensor"), None)

@@ -3583,10 +3583,10 @@ class TensorMethods:
         """
     @overload
     def type(self) -> str:
-        """PyTorch's old name of the dtype (``torch.FloatTensor``), which programs compare; or the tensor in another dtype."""
+        """PyTorch's old name of dtype and device (``torch.cuda.FloatTensor``); or the tensor in a dtype or such a name."""
     @overload
     def type(self, dtype: DType | builtins.type[Any], non_blocking: builtins.bool = False) -> Tensor:
-        """PyTorch's old name of the dtype (``torch.FloatTensor``), which programs compare; or the tensor in another dtype."""
+        """PyTorch's old name of dtype and device (``torch.cuda.FloatTensor``); or the tensor in a dtype or such a name."""
     def type_as(self, other: Tensor) -> Tensor:
         """The tensor in the dtype of ``other``."""
     def unbind(self, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:

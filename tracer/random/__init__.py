@@ -43,8 +43,8 @@ def _start(seed: int) -> np.ndarray:
 
 
 class Generator:
-    """A stream of random numbers with a separate ``seed``, an integer in [-2**63, 2**64), else ValueError. ``device`` has no
-    effect on the numbers; one that does not exist raises RuntimeError.
+    """A stream of random numbers with a separate ``seed``, an integer in [-2**63, 2**64), else ValueError. ``device``, None
+    for the CPU, has no effect on the numbers; one that does not exist raises RuntimeError.
     """
 
     def __init__(self, seed: Any = 0, *, device: Any = None):

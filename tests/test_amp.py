@@ -191,6 +191,65 @@ def test_custom_functions():
     assert y.dtype is tracer.float32 and a.grad is not None
 
 
+class Product(tracer.autograd.Function):
+    @staticmethod
+    @amp.custom_fwd(device_type="cpu")
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a.mm(b)
+
+    @staticmethod
+    @amp.custom_bwd(device_type="cpu")
+    def backward(ctx, g):
+        a, b = ctx.saved_tensors
+        return g.mm(b.t()), a.t().mm(g)
+
+
+class Float32Product(Product):
+    @staticmethod
+    @amp.custom_fwd(device_type="cpu", cast_inputs=tracer.float32)
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return a.mm(b)
+
+
+@pytest.mark.parametrize("where", ["backward outside", "backward inside", "backward outside the trace"])
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize("given", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("function", [Product, Float32Product])
+def test_backward_of_custom_functions_is_cast_as_forward_was(function, given, how, where):
+    def run(a, b):
+        with amp.autocast("cpu"):
+            y = function.apply(a, b)
+            if where == "backward inside":
+                y.sum().backward()
+        if where == "backward outside":
+            y.sum().backward()
+        return y
+
+    step = tracer.trace(run) if how == "traced" else run
+    for _ in range(3):
+        a, b = (tracer.full((3, 3), 1.0, dtype=getattr(tracer, given), requires_grad=True) for _ in range(2))
+        y = step(a, b)
+        if where == "backward outside the trace":
+            y.sum().backward()
+        wide = "float64" if given == "float64" else "bfloat16" if function is Product else "float32"  # recorded from PyTorch
+        assert (y.dtype.name, a.grad.dtype.name, b.grad.dtype.name) == (wide, given, given)
+        assert (y == 3).all() and (a.grad == 3).all() and (b.grad == 3).all()
+
+
+def test_custom_bwd_needs_custom_fwd():
+    class Alone(tracer.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        backward = staticmethod(amp.custom_bwd(lambda ctx, g: g * 2, device_type="cpu"))
+
+    with pytest.raises(RuntimeError, match="custom_bwd on backward needs custom_fwd on forward"):
+        Alone.apply(tracer.ones(2, requires_grad=True)).sum().backward()
+
+
 # The scaler.
 
 

@@ -9,7 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .core.autocasting import AUTOCAST, OFF
+from .autograd.function import FunctionCtx
+from .core.autocasting import AUTOCAST, OFF, cast_to
 from .core.context import SPECIAL, context
 from .core.device import beside, device
 from .core.tensor import Tensor
@@ -80,26 +81,44 @@ def get_autocast_dtype(device_type: str) -> DType:
 
 
 def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: DType | None = None) -> Any:
-    """Decorates ``forward`` of a custom function. With ``cast_inputs``, and in ``autocast``, its floating arguments are cast to
-    this dtype, and it runs without ``autocast``.
+    """Decorates ``forward`` of a custom function, for ``custom_bwd`` on its ``backward``.
+
+    With ``cast_inputs``, and in ``autocast``, the arguments that autocast would cast get this dtype, and ``forward`` runs
+    without autocast.
     """
     if fwd is None:
         return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
 
     @functools.wraps(fwd)
     def forward(*args: Any, **kwargs: Any) -> Any:
-        if cast_inputs is None or not is_autocast_enabled(device_type):
+        enabled = is_autocast_enabled(device_type)
+        if args and isinstance(args[0], FunctionCtx):
+            args[0]._autocast = enabled and cast_inputs is None, get_autocast_dtype(device_type)
+        if cast_inputs is None or not enabled:
             return fwd(*args, **kwargs)
-        given = [a.to(cast_inputs) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args]
+        args, kwargs = cast_to(cast_inputs, device_type, args, kwargs)
         with autocast(device_type, enabled=False):
-            return fwd(*given, **kwargs)
+            return fwd(*args, **kwargs)
 
     return forward
 
 
 def custom_bwd(bwd: Any = None, *, device_type: str = "cuda") -> Any:
-    """Decorates ``backward`` of a custom function. Derivatives are never cast, so it has no effect."""
-    return functools.partial(custom_bwd, device_type=device_type) if bwd is None else bwd
+    """Decorates ``backward`` of a custom function whose ``forward`` has ``custom_fwd``: its operations are cast as those of
+    ``forward`` were, wherever the backward pass runs.
+    """
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(bwd)
+    def backward(ctx: FunctionCtx, *cotangents: Any) -> Any:
+        if not hasattr(ctx, "_autocast"):
+            raise RuntimeError("custom_bwd on backward needs custom_fwd on forward, with the argument ctx")
+        enabled, dtype = ctx._autocast
+        with autocast(device_type, dtype, enabled):
+            return bwd(ctx, *cotangents)
+
+    return backward
 
 
 class GradScaler:

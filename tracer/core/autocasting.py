@@ -66,9 +66,13 @@ def cast_operands(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
             to = float32 if len({*found, dtype}) > 1 else found[0]
         else:
             continue
-        args = tuple([_cast(a, kind, to) for a in args])
-        kwargs = {key: _cast(a, kind, to) for key, a in kwargs.items()}
+        args, kwargs = cast_to(to, kind, args, kwargs)
     return tuple(args), dict(kwargs)
+
+
+def cast_to(to: DType, kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, with the floating tensors on a kind of device in this dtype; float64 stays."""
+    return tuple([_cast(a, kind, to) for a in args]), {key: _cast(a, kind, to) for key, a in kwargs.items()}
 
 
 def casting(name: str, *operands: Any) -> tuple[Any, ...]:

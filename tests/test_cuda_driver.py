@@ -198,7 +198,7 @@ def test_integer_products_are_the_hosts(gpu):
         assert (x @ x).tolist() == [[2, 3], [6, 11]]
 
 
-@pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")
+@pytest.mark.filterwarnings("error:(?s).*runs eagerly", "ignore:(?s).*has no kernel for this device")
 @pytest.mark.parametrize("traced", [False, True])
 def test_training(gpu, traced):
     def losses(where):

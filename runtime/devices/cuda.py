@@ -70,10 +70,6 @@ class Cuda(Device):
         self._enter()
         _checked(driver.cuMemFree(address))
 
-    def layout(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        nbytes = max(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, 1)
-        return np.ndarray(shape, dtype, (ctypes.c_char * nbytes).from_address(address))  # type: ignore[arg-type]
-
     def read(self, address: int, nbytes: int) -> np.ndarray[Any, Any]:
         out = np.empty(nbytes, np.uint8)
         if nbytes:

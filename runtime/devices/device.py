@@ -6,8 +6,10 @@ these: a device of another kind implements the methods that raise NotImplemented
 
 from __future__ import annotations
 
+import ctypes
 import ctypes.util
 import functools
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -53,10 +55,6 @@ class Device:
 
     def release(self, address: int, nbytes: int) -> None:
         """Gives back what ``reserve`` returned. The device has finished with it."""
-        raise NotImplementedError
-
-    def layout(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        """An array with this address, whose elements must not be read."""
         raise NotImplementedError
 
     def read(self, address: int, nbytes: int) -> np.ndarray[Any, Any]:
@@ -139,6 +137,11 @@ class Device:
             self._unused.clear()
 
     # Arrays.
+
+    def layout(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """An array with this address, whose elements must not be read."""
+        nbytes = max(math.prod(shape) * dtype.itemsize, 1)
+        return np.ndarray(shape, dtype, (ctypes.c_char * nbytes).from_address(address))  # type: ignore[arg-type]
 
     def apply(self, primitive: Primitive, operands: Sequence[Any], attrs: Mapping[str, Any]) -> DeviceArray:
         """A primitive on arrays of this device. Operands without axes may be numbers; those on the host are copied."""

@@ -7,7 +7,6 @@ Kernels are compiled to PTX, which an emulator runs, with checks of every access
 from __future__ import annotations
 
 import bisect
-import ctypes
 import functools
 import mmap
 import os
@@ -59,11 +58,6 @@ class EmulatedCuda(Device):
         self._starts.remove(address)
         del self._memory[address]
         self._free.setdefault(nbytes, []).append(address)
-
-    def layout(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        nbytes = max(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, 1)
-        buffer = (ctypes.c_char * nbytes).from_address(address)
-        return np.ndarray(shape, dtype, buffer)  # type: ignore[arg-type]
 
     def bytes_at(self, address: int, nbytes: int | None = None) -> np.ndarray[Any, Any]:
         """The memory from an address on, to the end of its allocation. Raises RuntimeError for an address outside all."""

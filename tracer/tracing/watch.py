@@ -23,7 +23,7 @@ from ..runtime.support import profile
 from .alike import tells_apart
 from .callsites import as_written, code_of
 from .draws import Generators
-from .known import is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
+from .known import PACKAGE, is_library, is_ours, is_quiet, refusal, refusal_of_code, root_of
 from .references import looks_inside, mentioned, nested
 
 Profile = Callable[[types.FrameType, str, Any], Any]
@@ -222,6 +222,7 @@ class Unwatched(Eager):
 
 
 _WORLD = f"{__package__}.world"
+_RUNTIME = f"{PACKAGE}.runtime."
 
 
 def _name(space: dict[str, Any]) -> Any:
@@ -229,12 +230,16 @@ def _name(space: dict[str, Any]) -> Any:
 
 
 def _is_inside(frame: types.FrameType) -> bool:
-    """True if standard library code is called by quiet code: then it does not matter."""
+    """True if code is called by what runs no code of the user, or is of a library and called by quiet code: then it does not
+    matter.
+    """
     name, caller = _name(frame.f_globals), frame.f_back
     if caller is not None:
         outer = _name(caller.f_globals)
         if outer == _WORLD or root_of(outer) in ("warnings", "logging", "importlib"):
             return True  # printing, warnings, logging, and imports
+        if type(outer) is str and outer.startswith(_RUNTIME):
+            return True  # compilers and drivers, which run no code of the user
     return is_library(name) and not is_quiet(name) and _is_called_by_quiet(frame)
 
 

@@ -95,6 +95,18 @@ def test_every_result_is_on_the_device(on_cuda):
     assert all(t.is_cuda and t._base is None for _ in range(3) for t in run(x))
 
 
+@pytest.mark.filterwarnings("error:(?s).*runs eagerly")
+def test_constants_are_made_beside_their_operands():
+    @tracer.trace
+    def run(v):
+        transform = tracer.distributions.CorrCholeskyTransform()
+        y = transform(v)
+        return y, transform.inv(y), transform.log_abs_det_jacobian(v, y), F.pdist(y), tracer.histogram(v, bins=2).bin_edges
+
+    v = tracer.linspace(-1, 1, 3).cuda()
+    assert all(t.is_cuda for _ in range(3) for t in run(v))
+
+
 def test_random_numbers_are_the_cpus():
     found = []
     for where in ("cpu", "cuda"):

@@ -316,30 +316,31 @@ class CorrCholeskyTransform(Transform):
         return ops.cat([ops.ones_like(rest[..., :1]), rest[..., :-1]], -1)
 
     @staticmethod
-    def _places(size: int, diagonal: int = -1) -> Tensor:
-        """The positions, in flattened rows of a matrix, of the elements up to a diagonal."""
-        return ops.tensor([size * i + j for i in range(size) for j in range(i + diagonal + 1)], dtype=int64)
+    def _places(size: int, x: Tensor, diagonal: int = -1) -> Tensor:
+        """The positions, in flattened rows of a matrix, of the elements up to a diagonal; on the device of ``x``."""
+        places = [size * i + j for i in range(size) for j in range(i + diagonal + 1)]
+        return ops.tensor(places, dtype=int64, device=beside(x))
 
     def _call(self, x: Tensor) -> Tensor:
         size = self.forward_shape(x.shape)[-1]
         eps = ops.finfo(x.dtype).eps
         shares = ops.clamp(ops.tanh(x), eps - 1, 1 - eps)
         empty = ops.zeros((*x.shape[:-1], size * size), dtype=x.dtype, device=beside(x))
-        places = self._places(size).to(x.device)
+        places = self._places(size, x)
         shares = ops.reshape(ops.index_copy(empty, -1, places, shares), (*x.shape[:-1], size, size))
         left = ops.cumprod(ops.sqrt(1 - ops.square(shares)), -1)
         return (shares + ops.eye(size, dtype=x.dtype, device=beside(x))) * self._left(left)
 
     def _back(self, y: Tensor) -> Tensor:
         left = self._left(1 - ops.cumsum(ops.square(y), -1))
-        places = self._places(y.shape[-1]).to(y.device)
+        places = self._places(y.shape[-1], y)
         elements, lefts = (ops.index_select(ops.flatten(m, -2), -1, places) for m in (y, left))
         return ops.atanh(elements / ops.sqrt(lefts))
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """With respect to the elements below the diagonal."""
         left = ops.flatten(1 - ops.cumsum(ops.square(y), -1), -2)
-        broken = 0.5 * ops.sum(ops.log(ops.index_select(left, -1, self._places(y.shape[-1], -2).to(y.device))), -1)
+        broken = 0.5 * ops.sum(ops.log(ops.index_select(left, -1, self._places(y.shape[-1], y, -2))), -1)
         return broken + ops.sum(2.0 * (math.log(2.0) - x - softplus(-2.0 * x)), -1)
 
     def forward_shape(self, shape: Any) -> Any:

@@ -3,7 +3,6 @@
 Its memory is out of the host's reach: an access by mistake ends the process. The emulator checks what kernels do.
 """
 
-import os
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
 
 from checks import cast_args
 from expressions import EXPRESSIONS, compute
+from marks import needs_two
 from samples import cases
 from test_expressions import RECORDED, check
 
@@ -160,12 +160,12 @@ def test_a_traced_function_that_reads_numbers():
     assert f.cache_info().replays >= 2, f.explain()
 
 
-@pytest.mark.skipif(os.environ.get("TRACER_TEST_CUDA") == "gpu", reason="there may be one GPU")
-def test_the_device_is_part_of_a_call():
+@pytest.mark.parametrize("devices", [("cpu", "cuda:0"), pytest.param(("cpu", "cuda:0", "cuda:1"), marks=needs_two)])
+def test_the_device_is_part_of_a_call(devices):
     f = tracer.trace(lambda x: (x * 2).sum(-1))
     x = tracer.randn(3, 4)
     for _ in range(3):
-        for where in ("cpu", "cuda:0", "cuda:1"):
+        for where in devices:
             y = f(x.to(where))
             assert str(y.device) == where
             np.testing.assert_allclose(y.cpu().numpy(), (x * 2).sum(-1).numpy(), rtol=1e-6)

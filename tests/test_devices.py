@@ -3,7 +3,6 @@
 Its memory is out of the host's reach: an access by mistake ends the process. The emulator checks what kernels do.
 """
 
-
 import numpy as np
 import pytest
 

@@ -157,10 +157,12 @@ class _Path:
     def device(self, k: int) -> Device | None:
         """The device of a value: a program's results are on that of its inputs."""
         node = self.nodes[self.place(k)]
-        if k < node.computed:
-            return node.span.inputs[k - node.first].device
-        before = (x.device for n in self.nodes[: node.depth + 1] for x in n.span.inputs)
-        return next((d for d in before if d is not None), None)
+        return node.span.inputs[k - node.first].device if k < node.computed else self.computes_on(node)
+
+    def computes_on(self, node: Node) -> Device | None:
+        """The device of a node's program."""
+        met = (x.device for n in self.nodes[: node.depth + 1] for x in n.span.inputs)
+        return next((d for d in met if d is not None), None)
 
     def name(self, k: int) -> str:
         """The user's name of a value, if it is an input."""
@@ -422,8 +424,7 @@ class Tree(Recorded):
         results = [number[k] for k in node.exports]
         updates = [(path.input(i), number[k]) for i, k in (node.closing.in_place if node.closing is not None else {}).items()]
         key = tuple(types), tuple(rows), tuple(results), tuple([(number[i], k) for i, k in updates])
-        device = next((x.device for n in path.nodes[: node.depth + 1] for x in n.span.inputs if x.device is not None), None)
-        placement = Placement.of([path.device(k) for k in node.imports], device)
+        placement = Placement.of([path.device(k) for k in node.imports], path.computes_on(node))
         return (*key, tuple(active), tuple(outputs), placement), active, outputs
 
     def _graph(self, node: Node, path: _Path) -> Graph:

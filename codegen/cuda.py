@@ -13,14 +13,13 @@ that is only read. The arguments are the arrays, the error cell, and the integer
 from __future__ import annotations
 
 from .mapping import Mapped
-from .nest import Accumulate, Store, walk
 from .text import lines
 
 
 def source(mapped: Mapped) -> str:
     """The kernel's text."""
     kernel = mapped.kernel
-    written = {s.array for s in walk(kernel.body) if isinstance(s, (Store, Accumulate))}
+    written = kernel.written
     body: list[str] = []
     n = len(kernel.arrays)
     for k, array in enumerate(kernel.arrays):

@@ -228,3 +228,8 @@ class Kernel:
     domain: int
     checks: list[tuple[type[Exception], str]]  # errors to raise, by site
     grain: int = 1  # the minimum part of the domain worth a separate call
+
+    @property
+    def written(self) -> set[str]:
+        """The names of the arrays that the kernel writes."""
+        return {s.array for s in walk(self.body) if isinstance(s, Store | Accumulate)}

@@ -17,6 +17,7 @@ from .passes.cse import cse
 from .passes.cut import cut_long_rows
 from .passes.dce import dce
 from .passes.divide import divide
+from .passes.epilogues import join_epilogues
 from .passes.exact import exact_columns
 from .passes.expand import expand
 from .passes.fold import fold
@@ -71,7 +72,9 @@ COMPILE: tuple[Pass, ...] = (
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
-    *(p for p in COMPILE[: COMPILE.index(block_reductions)] if p is not contract_views),  # products there take matrices
+    *(p for p in COMPILE[: COMPILE.index(fuse)] if p is not contract_views),  # products there take matrices
+    join_epilogues,  # after batch_products, which looks for products; before fuse, which would compute what it joins
+    *COMPILE[COMPILE.index(fuse) : COMPILE.index(block_reductions)],
     cut_long_rows,  # before block_reductions, which looks for kernels that only reduce
     block_reductions,
     two_stages,  # after the others: it depends on the shapes that kernels reduce

@@ -15,7 +15,7 @@ from tracer.ir import ops as P
 from tracer.nn import functional as F
 from tracer.runtime import emulator
 from tracer.runtime.devices import DeviceArray, to_host
-from tracer.runtime.devices.array import to_device
+from tracer.runtime.devices.array import read_bytes, to_device
 
 pytestmark = [pytest.mark.usefixtures("cuda"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
 
@@ -255,7 +255,7 @@ def test_memory_is_counted_and_kept():
 @only_emulated("it sets the size of the emulated memory")
 def test_no_memory_left(cuda, monkeypatch):
     cuda.empty_cache()
-    monkeypatch.setattr(cuda, "total_memory", cuda.reserved + (1 << 20))
+    monkeypatch.setattr(cuda, "total_memory", cuda.pool.reserved + (1 << 20))
     kept = [tracer.zeros(1 << 16, device="cuda") for _ in range(3)]
     del kept[:]  # its memory must be released first
     tracer.zeros(200_000, device="cuda")
@@ -304,7 +304,7 @@ def test_freed_memory_is_caught(cuda):
     del owner
     cuda.empty_cache()
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        cuda.read(address, nbytes)
+        read_bytes(cuda, address, nbytes)
     assert dangling.shape == (300_000,)
 
 

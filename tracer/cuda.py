@@ -90,29 +90,29 @@ def empty_cache() -> None:
 
 def memory_allocated(device: Any = None) -> int:
     """Bytes that tensors occupy."""
-    return _device(device).allocated if is_available() else 0
+    return _device(device).pool.allocated if is_available() else 0
 
 
 def max_memory_allocated(device: Any = None) -> int:
     """The most bytes that tensors occupied at a time, since ``reset_peak_memory_stats``."""
-    return _device(device).most_allocated if is_available() else 0
+    return _device(device).pool.most_allocated if is_available() else 0
 
 
 def memory_reserved(device: Any = None) -> int:
     """Bytes taken from the driver: those of tensors, and freed ones that are kept for new tensors."""
-    return _device(device).reserved if is_available() else 0
+    return _device(device).pool.reserved if is_available() else 0
 
 
 def max_memory_reserved(device: Any = None) -> int:
     """The most bytes taken from the driver at a time, since ``reset_peak_memory_stats``."""
-    return _device(device).most_reserved if is_available() else 0
+    return _device(device).pool.most_reserved if is_available() else 0
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
     """Restarts the counts of ``max_memory_allocated`` and ``max_memory_reserved``."""
     if is_available():
-        found = _device(device)
-        found.most_allocated, found.most_reserved = found.allocated, found.reserved
+        pool = _device(device).pool
+        pool.most_allocated, pool.most_reserved = pool.allocated, pool.reserved
 
 
 def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
@@ -125,7 +125,7 @@ def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
 def mem_get_info(device: Any = None) -> tuple[int, int]:
     """Free and total bytes of the device."""
     found = _device(device)
-    return found.total_memory - found.reserved, found.total_memory
+    return found.total_memory - found.pool.reserved, found.total_memory
 
 
 def manual_seed_all(seed: int) -> None:

@@ -3,6 +3,7 @@
 from .attention import *
 from .compact import *
 from .complex import *
+from .contract import addmm as addmm
 from .contract import contract as contract
 from .contract import matmul as matmul
 from .decompose import *

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Kind, primitive
-from ..types import TensorType, bool_
+from ..types import TensorType, bool_, dtype_of
 from .movement import Shape, permute, reshape
 from .reduce import sum_
 from .summation import product
@@ -69,6 +69,25 @@ matmul = primitive(
     defaults={"ta": False, "tb": False, "wide": False},
     torch_name="Mm",
 )
+
+
+# addmm: a product of floating-point matrices plus one number for each column. The sum is rounded once to the dtype of the operands.
+# A pass creates it for devices whose library adds the bias.
+
+
+def _infer_addmm(a: TensorType, b: TensorType, bias: TensorType, ta: bool, tb: bool) -> TensorType:
+    c = _infer(a, b, ta, tb, False)
+    if not a.dtype.is_floating_point or bias.dtype is not a.dtype or bias.shape != c.shape[-1:]:
+        raise RuntimeError(f"addmm needs floating operands and a bias for each column, got {a}, {b} and {bias}")
+    return c
+
+
+def _addmm(a: Any, b: Any, bias: Any, ta: bool, tb: bool) -> Any:
+    wide = dtype_of(a.dtype).wide.numpy
+    return (_impl(a.astype(wide), b.astype(wide), ta, tb, False) + bias.astype(wide)).astype(a.dtype)
+
+
+addmm = primitive("addmm", Kind.CONTRACTION, "a b bias", infer=_infer_addmm, impl=_addmm, defaults={"ta": False, "tb": False})
 
 
 # contract: a product whose operands and result are strided views of arrays. For all positions i within the extents,

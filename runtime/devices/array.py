@@ -16,6 +16,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..support.objects import address as host_address
+from .pinned import owner_of, pinned
 
 if TYPE_CHECKING:
     from .device import Device
@@ -25,19 +26,30 @@ USED: list[Device] = []  # the device of the first allocation: until then all ar
 
 
 class Memory:
-    """An allocation: its device, address and size. It is given back when nothing refers to it."""
+    """An allocation: its device, address and size. It is given back when nothing refers to it.
 
-    __slots__ = ("address", "device", "nbytes")
+    It belongs to the stream in which it was allocated. If work in another stream uses it, ``used_by`` keeps it from being used
+    again before that work has finished.
+    """
+
+    __slots__ = ("_others", "_stream", "address", "device", "nbytes")
 
     def __init__(self, device: Device, nbytes: int):
         if not USED:
             USED.append(device)
         self.device, self.nbytes = device, nbytes
         self.address = device.allocate(nbytes)
+        self._stream = device.stream
+        self._others: tuple[int, ...] = ()
+
+    def used_by(self, stream: int) -> None:
+        """Notes that work in a stream uses it."""
+        if stream != self._stream and stream not in self._others:
+            self._others += (stream,)
 
     def __del__(self) -> None:
-        if hasattr(self, "address"):
-            self.device.free(self.address, self.nbytes)
+        if hasattr(self, "_others"):
+            self.device.free(self.address, self.nbytes, self._stream, self._others)
 
     def array(self, shape: Sequence[int], dtype: Any, offset: int = 0) -> DeviceArray:
         """A contiguous array at an offset in bytes."""
@@ -248,22 +260,65 @@ def _is_basic(index: Any) -> bool:
     )
 
 
-def to_host(array: DeviceArray) -> np.ndarray[Any, Any]:
-    """A copy in the host's memory, with the same strides if the elements are dense."""
+def read_bytes(device: Device, address: int, nbytes: int) -> np.ndarray[Any, Any]:
+    """A copy of some bytes of a device."""
+    out = np.empty(nbytes, np.uint8)
+    if nbytes:
+        device.read(address, out)
+    return out
+
+
+def to_host(array: DeviceArray, wait: bool = True) -> np.ndarray[Any, Any]:
+    """A copy in the host's memory, with the same strides if the elements are dense. With ``wait=False`` it is page-locked,
+    contiguous, and has the elements after a synchronisation.
+    """
     layout = array.layout
     if not layout.size:
         return np.empty(layout.shape, layout.dtype)
+    if not wait:
+        return _copied_to(pinned(array.device, layout.shape, layout.dtype), array)
     low, high = byte_bounds(layout)
-    data = array.device.read(low, high - low)
+    data = read_bytes(array.device, low, high - low)
     return np.ndarray(layout.shape, layout.dtype, data, array.address - low, layout.strides).copy("K")
 
 
-def to_device(array: np.ndarray[Any, Any], device: Device) -> DeviceArray:
-    """A copy in a device's memory, contiguous."""
+def _copied_to(out: np.ndarray[Any, Any], array: DeviceArray) -> np.ndarray[Any, Any]:
+    """Starts a copy of an array to contiguous page-locked memory, which is returned."""
+    source, owner = contiguous(array), owner_of(out)
+    assert owner is not None
+    array.device.read(source.address, out, wait=False)
+    owner.copying(array.device)
+    return out
+
+
+def to_device(array: np.ndarray[Any, Any], device: Device, wait: bool = True) -> DeviceArray:
+    """A copy in a device's memory, contiguous. With ``wait=False`` page-locked memory is read later."""
     out = Memory(device, array.nbytes).array(array.shape, array.dtype)
     if array.size:
-        device.write(out.address, np.ascontiguousarray(array))
+        _write(out, array, wait)
     return out
+
+
+def _write(to: DeviceArray, array: np.ndarray[Any, Any], wait: bool = True) -> None:
+    """Copies an array into a contiguous one of a device."""
+    owner = None if wait or not array.flags.c_contiguous else owner_of(array)
+    to.device.write(to.address, np.ascontiguousarray(array), wait=owner is None)
+    if owner is not None:
+        owner.copying(to.device)
+
+
+def copy_later(to: Any, value: Any) -> bool:
+    """Starts a copy between a device and page-locked memory, of contiguous arrays of one shape and dtype. False if it cannot."""
+    alike = to.shape == value.shape and to.dtype == value.dtype and to.size
+    if not alike or not to.flags.c_contiguous or isinstance(to, DeviceArray) is isinstance(value, DeviceArray):
+        return False
+    if isinstance(to, DeviceArray):
+        _write(to, value, wait=False)
+        return True
+    if owner_of(to) is None:
+        return False
+    _copied_to(to, value)
+    return True
 
 
 def fill(to: DeviceArray, value: Any) -> None:
@@ -284,7 +339,7 @@ def fill(to: DeviceArray, value: Any) -> None:
         to.device.write(to.address, whole)
         return
     low, high = byte_bounds(to.layout)
-    data = to.device.read(low, high - low)
+    data = read_bytes(to.device, low, high - low)
     part = np.ndarray(to.shape, to.dtype, data, to.address - low, to.strides)
     part[...] = to_host(value) if isinstance(value, DeviceArray) else value
     to.device.write(low, data)

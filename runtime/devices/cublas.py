@@ -1,61 +1,130 @@
-"""Products of matrices by cuBLAS, through NVIDIA's Python bindings.
+"""Products of matrices by cuBLASLt, through NVIDIA's Python bindings.
 
-cuBLAS stores columns one after the other. A row-major matrix is to it the transpose, and C = A B is C' = B' A': the operands
-are exchanged.
+cuBLASLt stores columns one after the other. A row-major matrix is to it the transpose, and C = A B is C' = B' A': the operands
+are exchanged. A bias for each column of C is then one for each row of C', which is the form that its epilogue takes.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import ml_dtypes
 import numpy as np
 from nvmath.bindings import cublas
+from nvmath.bindings import cublasLt as lt
 
-from .array import DeviceArray
+from ...ir.types import TensorType
+from .array import ALIGNED, Memory
+from .device import Product
 
-_REAL = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType
-_ANY = -1  # the algorithm: cuBLAS chooses
-_HOST = {"float64": np.float64}  # of alpha and beta; float32 for all others
+if TYPE_CHECKING:
+    from .cuda import Cuda
+
+_CODES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType
+_MIB = 1 << 20
 
 
 class Library:
-    """A handle of the thread's current device."""
+    """A handle of a device, what was prepared for products, and a workspace for each stream."""
 
-    def __init__(self) -> None:
-        self._handle = cublas.create()
-        compute = cublas.ComputeType
+    def __init__(self, device: Cuda):
+        device.enter()
+        self._device = device
+        self._handle = lt.create()
+        self._lock = threading.Lock()  # the address of a bias is an attribute of the prepared product
+        self._size = (32 if device.capability[0] >= 9 else 4) * _MIB  # what NVIDIA recommends
+        self._workspaces: dict[int, Memory] = {}
+        self._prepared = functools.lru_cache(maxsize=4096)(self._prepare)
+        self.capturing_stream = device.create_stream(0)
+
+    def workspace(self, stream: int) -> int:
+        """The address of the workspace of a stream's products, which follow one another."""
+        if stream not in self._workspaces:
+            self._workspaces[stream] = Memory(self._device, self._size)
+        return self._workspaces[stream].address
+
+    def start(self, product: Product, arguments: Sequence[int], stream: int, workspace: int) -> None:
+        """Starts a product of contiguous matrices, or of batches of them. ``arguments`` are the addresses of the operands and
+        the result.
+        """
+        if not product.out.numel:
+            return
+        a, b, *bias, out = arguments[: len(product.operands) + 1]
+        with self._lock:
+            prepared = self._prepared(product)
+            if bias:
+                _describe(
+                    lt.matmul_desc_set_attribute, prepared.operation, lt.MatmulDescAttribute.BIAS_POINTER, np.intp(bias[0])
+                )
+            one, zero = prepared.numbers.ctypes.data, prepared.numbers.ctypes.data + prepared.numbers.itemsize
+            lt.matmul(
+                *(self._handle, prepared.operation, one),
+                *(b, prepared.layouts[0], a, prepared.layouts[1], zero, out, prepared.layouts[2], out, prepared.layouts[2]),
+                *(prepared.algorithm.ctypes.data, workspace, self._size, stream),
+            )
+
+    def _prepare(self, product: Product) -> _Prepared:
+        """The descriptions of a product, and the algorithm that cuBLASLt chooses for it. Raises RuntimeError if it has none."""
+        kinds, attributes = cublas.ComputeType, lt.MatmulDescAttribute
+        name = product.out.dtype.name
         # Exact float32 products unless TF32 is asked for; 16-bit operands are accumulated in float32.
-        self._compute = dict.fromkeys(("float32", "float16", "bfloat16"), compute.COMPUTE_32F)
-        self._compute["float64"] = compute.COMPUTE_64F
-
-    def product(self, a: DeviceArray, b: DeviceArray, out: DeviceArray, ta: bool, tb: bool) -> None:
-        """The product of contiguous matrices, or of batches of them, into ``out``. Raises TypeError for other dtypes."""
-        name = _name(a.dtype)
-        if name not in _REAL:
-            raise TypeError(f"cuBLAS has no products of {a.dtype}")
-        m, n = out.shape[-2:]
-        k = a.shape[-2 if ta else -1]
-        batches = math.prod(out.shape[:-2])
-        number = np.array([1.0, 0.0], _HOST.get(name, np.float32))
-        one, zero = number.ctypes.data, number.ctypes.data + number.itemsize
-        transposed, plain = cublas.Operation.T, cublas.Operation.N
-        cublas.gemm_strided_batched_ex(
-            self._handle,
-            *(transposed if tb else plain, transposed if ta else plain),
-            *(n, m, k, one),
-            *(b.address, _REAL[name], b.shape[-1], _stride(b)),
-            *(a.address, _REAL[name], a.shape[-1], _stride(a)),
-            *(zero, out.address, _REAL[_name(out.dtype)], n, _stride(out)),
-            *(batches, self._compute[name], _ANY),
+        compute = kinds.COMPUTE_64F if name == "float64" else kinds.COMPUTE_32F_FAST_TF32 if product.tf32 else kinds.COMPUTE_32F
+        scale = np.dtype(np.float64 if name == "float64" else np.float32)
+        operation = lt.matmul_desc_create(compute, _CODES[scale.name])
+        for attribute, transposed in ((attributes.TRANSA, product.tb), (attributes.TRANSB, product.ta)):
+            chosen = cublas.Operation.T if transposed else cublas.Operation.N
+            _describe(lt.matmul_desc_set_attribute, operation, attribute, np.int32(chosen))
+        if product.bias is not None:
+            _describe(lt.matmul_desc_set_attribute, operation, attributes.EPILOGUE, np.uint32(lt.Epilogue.BIAS))
+        batches = math.prod(product.out.shape[:-2])
+        layouts = [_layout(type, batches) for type in (product.b, product.a, product.out)]
+        wanted = lt.MatmulPreferenceAttribute
+        preference = lt.matmul_preference_create()
+        _describe(lt.matmul_preference_set_attribute, preference, wanted.MAX_WORKSPACE_BYTES, np.uint64(self._size))
+        for operand in (
+            wanted.MIN_ALIGNMENT_A_BYTES,
+            wanted.MIN_ALIGNMENT_B_BYTES,
+            wanted.MIN_ALIGNMENT_C_BYTES,
+            wanted.MIN_ALIGNMENT_D_BYTES,
+        ):
+            _describe(lt.matmul_preference_set_attribute, preference, operand, np.uint32(ALIGNED))
+        found, count = np.zeros(1, lt.matmul_heuristic_result_dtype), np.zeros(1, np.int32)
+        first, second, third = layouts
+        lt.matmul_algo_get_heuristic(
+            self._handle, operation, first, second, third, third, preference, 1, found.ctypes.data, count.ctypes.data
         )
+        lt.matmul_preference_destroy(preference)
+        if not count[0] or found["state"][0]:
+            raise RuntimeError(f"cuBLASLt has no algorithm for {product}")
+        return _Prepared(operation, layouts, found["algo"].copy(), np.array([1, 0], scale))
 
 
-def _name(dtype: np.dtype[Any]) -> str:
-    return "bfloat16" if dtype == ml_dtypes.bfloat16 else dtype.name
+class _Prepared:
+    """The descriptions of a product, destroyed with the object."""
+
+    def __init__(self, operation: int, layouts: list[int], algorithm: np.ndarray[Any, Any], numbers: np.ndarray[Any, Any]):
+        self.operation, self.layouts, self.algorithm, self.numbers = operation, layouts, algorithm, numbers
+
+    def __del__(self) -> None:
+        lt.matmul_desc_destroy(self.operation)
+        for layout in self.layouts:
+            lt.matrix_layout_destroy(layout)
 
 
-def _stride(x: DeviceArray) -> int:
-    """The elements from one matrix of a batch to the next; 0 for one matrix that all share."""
-    return math.prod(x.shape[-2:]) if len(x.shape) > 2 else 0
+def _describe(setter: Any, described: int, attribute: int, value: np.generic) -> None:
+    data = np.asarray(value)
+    setter(described, attribute, data.ctypes.data, data.nbytes)
+
+
+def _layout(type: TensorType, batches: int) -> int:
+    """The description of contiguous matrices. One matrix is shared by all products of a batch."""
+    rows, columns = type.shape[-2:]
+    layout: int = lt.matrix_layout_create(_CODES[type.dtype.name], columns, rows, columns)
+    attributes = lt.MatrixLayoutAttribute
+    _describe(lt.matrix_layout_set_attribute, layout, attributes.BATCH_COUNT, np.int32(batches))
+    stride = rows * columns if len(type.shape) > 2 else 0
+    _describe(lt.matrix_layout_set_attribute, layout, attributes.STRIDED_BATCH_OFFSET, np.int64(stride))
+    return layout

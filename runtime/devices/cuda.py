@@ -1,7 +1,7 @@
-"""CUDA devices, through NVIDIA's driver and its Python bindings. Products are cuBLAS's (``nvmath``).
+"""CUDA devices, through NVIDIA's driver and its Python bindings. Products are cuBLASLt's (``nvmath``).
 
-Everything runs in one stream per device, in order, so memory that was freed may be used again at once. Calls return when work
-has been started; copies to the host wait for it.
+Work is started in the thread's current stream; calls return when it has been started. Streams are not ordered with the default
+one (``CU_STREAM_NON_BLOCKING``), as in PyTorch.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ...ir.types import DType
 from ..compiler import cache
 from ..compiler.cubin import cubin
 from ..compiler.kept_ptx import ptx
-from .array import DeviceArray
-from .device import Device
+from ..support.objects import address as host_address
+from .device import Device, Kernel, Product, Task
 
 
 def devices() -> list[Device]:
     """The devices of this machine; none without a driver."""
     try:
-        _checked(driver.cuInit(0))
-        count = _checked(driver.cuDeviceGetCount())
+        checked(driver.cuInit(0))
+        count = checked(driver.cuDeviceGetCount())
     except RuntimeError:  # from the driver, or from the bindings without a driver
         return []
     return [Cuda(index) for index in range(count)]
 
 
-def _checked(result: tuple[Any, ...]) -> Any:
+def checked(result: tuple[Any, ...]) -> Any:
     """The result of a driver call. Raises MemoryError if there is no memory left, RuntimeError for any other error."""
     status, *values = result
     if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
@@ -43,88 +43,163 @@ def _checked(result: tuple[Any, ...]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
+class Packed:
+    """The arguments of a kernel as one block, in the form of the driver's parameter ``extra``. The words must live on."""
+
+    def __init__(self, words: np.ndarray[Any, Any]):
+        self._size = ctypes.c_size_t(words.nbytes)
+        # CU_LAUNCH_PARAM_BUFFER_POINTER, the block, CU_LAUNCH_PARAM_BUFFER_SIZE, its size, CU_LAUNCH_PARAM_END
+        self._extra = (ctypes.c_void_p * 5)(1, host_address(words), 2, ctypes.addressof(self._size), 0)
+        self.address = ctypes.addressof(self._extra)
+
+
 class Cuda(Device):
     """One GPU."""
 
     def __init__(self, index: int):
-        self._device = device = _checked(driver.cuDeviceGet(index))
-        self._context = _checked(driver.cuDevicePrimaryCtxRetain(device))
-        name = _checked(driver.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
-        super().__init__("cuda", index, name, _checked(driver.cuDeviceTotalMem(device)))
+        self._device = device = checked(driver.cuDeviceGet(index))
+        self._context = checked(driver.cuDevicePrimaryCtxRetain(device))
+        name = checked(driver.cuDeviceGetName(128, device)).split(b"\0")[0].decode()
+        super().__init__("cuda", index, name, checked(driver.cuDeviceTotalMem(device)))
         kinds = driver.CUdevice_attribute
         wanted = (kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, kinds.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
-        major, minor = (_checked(driver.cuDeviceGetAttribute(kind, device)) for kind in wanted)
+        major, minor = (checked(driver.cuDeviceGetAttribute(kind, device)) for kind in wanted)
         self.capability, self.architecture = (major, minor), f"sm_{major}{minor}"
         self._modules: list[Any] = []
-        self._function = functools.lru_cache(maxsize=None)(self._loaded)
+        self.function = functools.lru_cache(maxsize=None)(self._loaded)
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
         """Makes this device's context the thread's."""
-        _checked(driver.cuCtxSetCurrent(self._context))
+        checked(driver.cuCtxSetCurrent(self._context))
+
+    # Memory.
 
     def reserve(self, nbytes: int) -> int:
-        self._enter()
-        return int(_checked(driver.cuMemAlloc(nbytes)))
+        self.enter()
+        return int(checked(driver.cuMemAlloc(nbytes)))
 
     def release(self, address: int, nbytes: int) -> None:
-        self._enter()
-        _checked(driver.cuMemFree(address))
+        self.enter()
+        checked(driver.cuMemFree(address))
 
-    def read(self, address: int, nbytes: int) -> np.ndarray[Any, Any]:
-        out = np.empty(nbytes, np.uint8)
-        if nbytes:
-            self._enter()
-            _checked(driver.cuMemcpyDtoH(out.ctypes.data, address, nbytes))
-        return out
+    def reserve_host(self, nbytes: int) -> int:
+        self.enter()
+        return int(checked(driver.cuMemAllocHost(nbytes)))
 
-    def write(self, address: int, array: np.ndarray[Any, Any]) -> None:
-        data = np.ascontiguousarray(array)
-        if data.nbytes:
-            self._enter()
-            _checked(driver.cuMemcpyHtoD(address, data.ctypes.data, data.nbytes))
+    def release_host(self, address: int, nbytes: int) -> None:
+        self.enter()
+        checked(driver.cuMemFreeHost(address))
+
+    def read(self, address: int, out: np.ndarray[Any, Any], wait: bool = True) -> None:
+        self.enter()
+        stream = self.stream
+        checked(driver.cuMemcpyDtoHAsync(host_address(out), address, out.nbytes, stream))
+        if wait:
+            checked(driver.cuStreamSynchronize(stream))
+
+    def write(self, address: int, array: np.ndarray[Any, Any], wait: bool = True) -> None:
+        if not array.nbytes:
+            return
+        self.enter()
+        stream = self.stream
+        checked(driver.cuMemcpyHtoDAsync(address, host_address(array), array.nbytes, stream))
+        if wait:  # the array may be freed afterwards
+            checked(driver.cuStreamSynchronize(stream))
 
     def copy(self, to: int, source: int, nbytes: int) -> None:
         if nbytes:
-            self._enter()
-            _checked(driver.cuMemcpyDtoDAsync(to, source, nbytes, 0))
+            self.enter()
+            checked(driver.cuMemcpyDtoDAsync(to, source, nbytes, self.stream))
 
-    def prepare(self, source: str, launch: Sequence[int]) -> None:
-        self._enter()
-        self._function(source, launch[1])
+    # Tasks.
 
-    def launch(self, source: str, launch: Sequence[int], arguments: Sequence[int]) -> None:
-        blocks, threads = launch
-        self._enter()
-        function = self._function(source, threads)
-        block = (ctypes.c_int64 * len(arguments))(*arguments)
-        size = ctypes.c_size_t(ctypes.sizeof(block))
-        # CU_LAUNCH_PARAM_BUFFER_POINTER, the block, CU_LAUNCH_PARAM_BUFFER_SIZE, its size, CU_LAUNCH_PARAM_END
-        extra = (ctypes.c_void_p * 5)(1, ctypes.addressof(block), 2, ctypes.addressof(size), 0)
-        _checked(driver.cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1, 0, 0, 0, ctypes.addressof(extra)))
+    def prepare(self, task: Task) -> None:
+        if isinstance(task, Kernel):
+            self.enter()
+            self.function(task.source, task.threads)
+
+    def start(self, task: Task, arguments: np.ndarray[Any, Any]) -> None:
+        self.enter()
+        stream = self.stream
+        if isinstance(task, Product):
+            library = self.library
+            library.start(task, arguments.tolist(), stream, library.workspace(stream))
+            return
+        function, packed = self.function(task.source, task.threads), Packed(arguments)
+        checked(driver.cuLaunchKernel(function, task.blocks, 1, 1, task.threads, 1, 1, 0, stream, 0, packed.address))
+
+    def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> Any:
+        from .cuda_graph import CudaGraph
+
+        return CudaGraph(self, tasks, spans, after)
 
     def _loaded(self, source: str, threads: int) -> Any:
         """The kernel of a text, loaded; its machine code is kept on disk."""
         text = ptx(source, threads)
         code = cache.kept(f"{self.architecture}\n{text}", lambda: cubin(text, self.architecture).code)
-        module = _checked(driver.cuModuleLoadData(code))
+        module = checked(driver.cuModuleLoadData(code))
         self._modules.append(module)
-        return _checked(driver.cuModuleGetFunction(module, b"kernel"))
+        return checked(driver.cuModuleGetFunction(module, b"kernel"))
 
     def multiplies(self, dtype: DType) -> bool:
         return dtype.is_floating_point and find_spec("nvmath") is not None
 
-    def product(self, a: DeviceArray, b: DeviceArray, out: DeviceArray, ta: bool, tb: bool) -> None:
-        if not out.size:
-            return
-        self._enter()
-        self._library.product(a, b, out, ta, tb)
-
     @functools.cached_property
-    def _library(self) -> Any:
+    def library(self) -> Any:
+        """cuBLASLt, for this device."""
         from .cublas import Library
 
-        return Library()
+        return Library(self)
 
-    def synchronize(self) -> None:
-        self._enter()
-        _checked(driver.cuCtxSynchronize())
+    # Streams. Their numbers are the driver's handles.
+
+    def create_stream(self, priority: int) -> int:
+        self.enter()
+        flags = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+        return int(checked(driver.cuStreamCreateWithPriority(flags, priority)))
+
+    def event(self, timed: bool = False) -> _Event:
+        self.enter()
+        event = _Event(self, timed)
+        checked(driver.cuEventRecord(event.handle, self.stream))
+        return event
+
+    def wait(self, event: _Event) -> None:
+        self.enter()
+        checked(driver.cuStreamWaitEvent(self.stream, event.handle, 0))
+
+    def happened(self, event: _Event) -> bool:
+        return _is_ready(driver.cuEventQuery(event.handle))
+
+    def elapsed(self, start: _Event, end: _Event) -> float:
+        return float(checked(driver.cuEventElapsedTime(start.handle, end.handle)))
+
+    def synchronize(self, what: _Event | int | None = None) -> None:
+        self.enter()
+        if isinstance(what, _Event):
+            checked(driver.cuEventSynchronize(what.handle))
+        elif what is None:
+            checked(driver.cuCtxSynchronize())
+        else:
+            checked(driver.cuStreamSynchronize(what))
+
+
+class _Event:
+    """An event of the driver, destroyed with the object."""
+
+    def __init__(self, device: Cuda, timed: bool):
+        self._device = device
+        flags = driver.CUevent_flags
+        self.handle = checked(driver.cuEventCreate(flags.CU_EVENT_DEFAULT if timed else flags.CU_EVENT_DISABLE_TIMING))
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            self._device.enter()
+            driver.cuEventDestroy(self.handle)
+
+
+def _is_ready(result: tuple[Any, ...]) -> bool:
+    if result[0] == driver.CUresult.CUDA_ERROR_NOT_READY:
+        return False
+    checked(result)
+    return True

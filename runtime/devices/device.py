@@ -1,53 +1,96 @@
 """What a device can do, and which devices there are.
 
-A device has memory, copies to and from it, launches kernels, and computes products of matrices. Everything else is built of
-these: a device of another kind implements the methods that raise NotImplementedError here, and registers (``register``).
+A device has memory, copies to and from it, streams of work, and starts kernels and products of matrices. Everything else is
+built of these: a device of another kind implements the methods that raise NotImplementedError here, and registers (``register``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import functools
+import itertools
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ...ir.types import DType, TensorType
 from .array import DeviceArray
+from .pool import OutOfMemoryError, Pool
 
 if TYPE_CHECKING:
     from ...ir.primitive import Primitive
-    from ...ir.types import DType
 
-_ROUND = 512  # bytes: sizes of allocations are multiples
+_STREAMS = 32
 
 
-class OutOfMemoryError(RuntimeError):
-    """A device has no memory left for an allocation."""
+class Kernel(NamedTuple):
+    """A generated kernel, and how many blocks of how many threads run it. Its arguments are addresses and integers."""
+
+    source: str
+    blocks: int
+    threads: int
+
+
+class Product(NamedTuple):
+    """The product of two contiguous matrices, or of batches of them, with transposes. A bias is added to each row. Its arguments
+    are the addresses of the operands and of the result.
+    """
+
+    a: TensorType
+    b: TensorType
+    out: TensorType
+    ta: bool
+    tb: bool
+    bias: TensorType | None = None
+    tf32: bool = False  # float32 operands may be rounded to 11 bits
+
+    @property
+    def operands(self) -> list[TensorType]:
+        """The operands' types, in the order of the arguments."""
+        return [self.a, self.b, *([self.bias] if self.bias is not None else [])]
+
+
+Task = Kernel | Product
+
+
+class GraphOfTasks(Protocol):
+    """Tasks that are started together."""
+
+    def start(self, words: np.ndarray[Any, Any]) -> None:
+        """Starts the tasks, with their arguments among the words."""
 
 
 class Device:
     """One device. ``str(device)`` is the name that users give it."""
 
     kernels = "cuda"  # the plans and kernels that it runs
+    tf32 = False  # whether products of float32 may round their operands to 11 bits, on all devices
     capability = (8, 0)  # of CUDA devices: the instructions that kernels may use
 
     def __init__(self, type: str, index: int, name: str, total_memory: int):
         """``name``: that of the hardware; ``total_memory``: in bytes."""
         self.type, self.index, self.name, self.total_memory = type, index, name, total_memory
-        self._lock = threading.RLock()  # an array may be freed while another is allocated
-        self._unused: dict[int, list[int]] = {}  # addresses of freed allocations, by size
-        self.allocated = self.reserved = self.most_allocated = self.most_reserved = 0  # bytes
+        self.pool = self.new_pool(self.reserve, self.release)
+        self.host_pool = self.new_pool(self.reserve_host, self.release_host)
+        self._threads = threading.local()
+        self._streams: dict[int, list[int]] = {}  # by priority
+        self._turns: dict[int, itertools.count[int]] = {}
+
+    def new_pool(self, reserve: Callable[[int], int], release: Callable[[int, int], None]) -> Pool:
+        """The allocator of one kind of memory."""
+        return Pool(reserve, release, self.happened)
 
     def __str__(self) -> str:
         return f"{self.type}:{self.index}"
 
-    # A kind of device implements these.
+    # A kind of device implements these. Work is started in the thread's current stream, ``self.stream``.
 
     def reserve(self, nbytes: int) -> int:
         """The address of new memory. Raises MemoryError if there is none."""
@@ -57,84 +100,123 @@ class Device:
         """Gives back what ``reserve`` returned. The device has finished with it."""
         raise NotImplementedError
 
-    def read(self, address: int, nbytes: int) -> np.ndarray[Any, Any]:
-        """A copy of some bytes, after everything that was started before has finished."""
+    def reserve_host(self, nbytes: int) -> int:
+        """The address of new page-locked memory of the host. Raises MemoryError if there is none."""
         raise NotImplementedError
 
-    def write(self, address: int, array: np.ndarray[Any, Any]) -> None:
-        """Copies a contiguous array into the device's memory."""
+    def release_host(self, address: int, nbytes: int) -> None:
+        """Gives back what ``reserve_host`` returned."""
+        raise NotImplementedError
+
+    def read(self, address: int, out: np.ndarray[Any, Any], wait: bool = True) -> None:
+        """Copies bytes of the device into a contiguous array. ``wait=False``: the array is page-locked, and filled later."""
+        raise NotImplementedError
+
+    def write(self, address: int, array: np.ndarray[Any, Any], wait: bool = True) -> None:
+        """Copies a contiguous array into the device's memory. ``wait=False``: the array is page-locked, and read later."""
         raise NotImplementedError
 
     def copy(self, to: int, source: int, nbytes: int) -> None:
         """Copies bytes within the device's memory."""
         raise NotImplementedError
 
-    def prepare(self, source: str, launch: Sequence[int]) -> None:
-        """Compiles the kernel of a text, so that ``launch`` finds it."""
+    def prepare(self, task: Task) -> None:
+        """Compiles what a task needs."""
         raise NotImplementedError
 
-    def launch(self, source: str, launch: Sequence[int], arguments: Sequence[int]) -> None:
-        """Starts the kernel of a text. ``launch``: blocks, and threads of a block. Arguments are addresses and integers."""
+    def start(self, task: Task, arguments: np.ndarray[Any, Any]) -> None:
+        """Starts a task. Arguments are 64-bit words."""
         raise NotImplementedError
+
+    def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> GraphOfTasks | None:
+        """The tasks as one unit of work, with the slices of words that are their arguments, and for each task the earlier ones
+        that it follows; None if there are no such units.
+        """
+        return None
 
     def multiplies(self, dtype: DType) -> bool:
-        """Whether ``product`` takes such matrices; otherwise the host multiplies them."""
+        """Whether ``Product`` takes such matrices; otherwise the host multiplies them."""
         return dtype.is_floating_point
 
-    def product(self, a: DeviceArray, b: DeviceArray, out: DeviceArray, ta: bool, tb: bool) -> None:
-        """The product of two contiguous matrices, or of batches of them, with transposes, into ``out``."""
+    def create_stream(self, priority: int) -> int:
+        """A new stream: work in it is not ordered with work in others. Lower priorities run first."""
         raise NotImplementedError
 
-    def synchronize(self) -> None:
-        """Waits until everything that was started has finished."""
+    def event(self, timed: bool = False) -> Any:
+        """An event that marks the work started so far."""
         raise NotImplementedError
 
-    # Memory: freed allocations are kept, because those of the driver take long and wait for the device.
+    def wait(self, event: Any) -> None:
+        """What is started from now on follows the work before an event."""
+        raise NotImplementedError
+
+    def happened(self, event: Any) -> bool:
+        """Whether the work before an event has finished."""
+        raise NotImplementedError
+
+    def elapsed(self, start: Any, end: Any) -> float:
+        """The milliseconds between two timed events that have happened."""
+        raise NotImplementedError
+
+    def synchronize(self, what: Any = None) -> None:
+        """Waits until the work before an event, in a stream (its number), or in all streams has finished."""
+        raise NotImplementedError
+
+    # Streams.
+
+    @property
+    def stream(self) -> int:
+        """The stream that the thread's work is started in; 0 is the default one."""
+        return getattr(self._threads, "stream", 0)
+
+    @contextlib.contextmanager
+    def using_stream(self, stream: int) -> Iterator[None]:
+        """Starts work in another stream."""
+        before, self._threads.stream = self.stream, stream
+        try:
+            yield
+        finally:
+            self._threads.stream = before
+
+    def next_stream(self, priority: int = 0) -> int:
+        """A stream other than the default one. There are at most 32 of a priority, given in turn, as PyTorch does."""
+        found = self._streams.setdefault(priority, [])
+        turn = next(self._turns.setdefault(priority, itertools.count())) % _STREAMS
+        if turn == len(found):
+            found.append(self.create_stream(priority))
+        return found[turn]
+
+    # Memory.
 
     def allocate(self, nbytes: int) -> int:
         """The address of memory of at least that size. Raises OutOfMemoryError, after the unused memory has been released."""
-        size = -(-max(nbytes, 1) // _ROUND) * _ROUND
-        with self._lock:
-            if unused := self._unused.get(size):
-                address = unused.pop()
-            else:
-                address = self._reserved(size)
-                self.reserved += size
-                self.most_reserved = max(self.reserved, self.most_reserved)
-            self.allocated += size
-            self.most_allocated = max(self.allocated, self.most_allocated)
-        return address
-
-    def _reserved(self, size: int) -> int:
         try:
-            return self.reserve(size)
+            return self.pool.allocate(nbytes, self.stream)
         except MemoryError:
             self.empty_cache()
         try:
-            return self.reserve(size)
+            return self.pool.allocate(nbytes, self.stream)
         except MemoryError:
-            total, used, idle = (_shown(n) for n in (self.total_memory, self.allocated, self.reserved - self.allocated))
+            used, idle = self.pool.allocated, self.pool.reserved - self.pool.allocated
             raise OutOfMemoryError(
-                f"{self.type.upper()} out of memory. Tried to allocate {_shown(size)}. "
-                f"GPU {self.index} has a total capacity of {total}. "
-                f"Of the allocated memory {used} is allocated by tracer, and {idle} is reserved by tracer but unallocated."
+                f"{self.type.upper()} out of memory. Tried to allocate {_shown(nbytes)}. "
+                f"GPU {self.index} has a total capacity of {_shown(self.total_memory)}. Of the allocated memory {_shown(used)} "
+                f"is allocated by tracer, and {_shown(idle)} is reserved by tracer but unallocated."
             ) from None
 
-    def free(self, address: int, nbytes: int) -> None:
-        size = -(-max(nbytes, 1) // _ROUND) * _ROUND
-        with self._lock:
-            self._unused.setdefault(size, []).append(address)
-            self.allocated -= size
+    def free(self, address: int, nbytes: int, stream: int, others: Sequence[int] = ()) -> None:
+        """Gives memory back to the stream that it was allocated in. ``others``: streams with work that uses it."""
+        events = []
+        for other in others:
+            with self.using_stream(other):
+                events.append(self.event())
+        self.pool.free(address, nbytes, stream, events)
 
     def empty_cache(self) -> None:
         """Releases the memory that no array uses."""
         self.synchronize()
-        with self._lock:
-            for size, addresses in self._unused.items():
-                for address in addresses:
-                    self.release(address, size)
-                self.reserved -= size * len(addresses)
-            self._unused.clear()
+        self.pool.empty()
+        self.host_pool.empty()
 
     # Arrays.
 

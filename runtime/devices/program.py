@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
+import math
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +14,13 @@ import numpy as np
 
 from ...ir.graph import Graph
 from ...ir.interp import evaluate
-from ...ir.ops import matmul
+from ...ir.ops import addmm, matmul
 from ...ir.parse import parse_graph
-from ...ir.types import TensorType
+from ...ir.types import TensorType, float32
 from ..programs.plan import STATUS, Plan, StepKind
 from ..programs.program import ERRORS
-from .array import Borrowed, DeviceArray, Memory, to_device, to_host, warn_of
-from .device import Device
+from .array import Borrowed, DeviceArray, Memory, read_bytes, to_device, to_host, warn_of
+from .device import Device, Kernel, Product, Task
 
 
 class DeviceProgram:
@@ -29,14 +32,13 @@ class DeviceProgram:
         """``on_host``: inputs in the host's memory. They are copied to the device, and back if they are updated."""
         self.plan, self.device, self.on_host = plan, device, on_host
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
-        for kind in plan.kinds:
-            if kind.source:
-                device.prepare(kind.source, kind.launch)
         self._words = np.array(plan.words or [0], np.int64)
-        self._constants = Memory(device, len(plan.constants))
-        if plan.constants:
+        self._constants = Memory(device, len(plan.constants)) if plan.constants else None
+        if self._constants is not None:
             device.write(self._constants.address, np.frombuffer(plan.constants, np.uint8))
         self._checks = any(kind.checks for kind in self.steps)
+        self._clear = to_device(np.zeros(STATUS * len(plan.steps), np.uint8), device) if self._checks else None
+        self._parts = _parts(plan, device)
 
     @property
     def steps(self) -> list[StepKind]:
@@ -56,26 +58,21 @@ class DeviceProgram:
         plan, device = self.plan, self.device
         types = [plan.outputs[k] for k in plan.results]
         results = [Memory(device, t.nbytes).array(t.shape, t.dtype.numpy) for t in types]
-        arena, status = Memory(device, plan.arena), Memory(device, STATUS * max(len(plan.steps), 1))
-        if self._checks:
-            device.write(status.address, np.zeros(STATUS * len(plan.steps), np.uint8))
+        arena = Memory(device, plan.arena) if plan.arena else None
+        status = None if self._clear is None else self._clear.copy().memory
         words = self._words.copy()
         bases = {"arena": arena, "constants": self._constants, "status": status}
         for base, positions in plan.relocations.items():
-            words[positions] += bases[base].address
+            if (memory := bases[base]) is not None:
+                words[positions] += memory.address
         copies = {i: self._copy_of(i, inputs[i]) for i in self.on_host}
         slots = [*(copies[i].address if i in copies else a for i, a in enumerate(inputs)), *(a.address for a in results)]
         for position, slot, offset in plan.patches:
             words[position] = slots[slot] + offset
-        ends = [*plan.starts, len(words)][1:]
-        for kind, start, end in zip(self.steps, plan.starts, ends, strict=True):
-            arguments = words[start:end].tolist()
-            if kind.source:
-                device.launch(kind.source, kind.launch, arguments)
-            else:
-                _without_kernel(kind, arguments, device)
-        if self._checks:
-            self._raise_failure(device.read(status.address, status.nbytes).view(np.int64).reshape(-1, 2))
+        for part in self._parts:
+            part.start(words)
+        if status is not None:
+            self._raise_failure(read_bytes(device, status.address, STATUS * len(plan.steps)).view(np.int64).reshape(-1, 2))
         for i in copies.keys() & set(plan.updates.values()):
             new = to_host(copies[i])
             ctypes.memmove(inputs[i], new.ctypes.data, new.nbytes)
@@ -94,26 +91,89 @@ class DeviceProgram:
                 raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
 
 
+def _parts(plan: Plan, device: Device) -> list[_OnDevice | _OnHost]:
+    """The plan's steps, in parts that the device runs without the host, and steps of the host."""
+    tasks = [_task(kind, device) for kind in plan.kinds]
+    ends = [*plan.starts, len(plan.words)][1:]
+    spans = [slice(start, end) for start, end in zip(plan.starts, ends, strict=True)]
+    parts: list[_OnDevice | _OnHost] = []
+    for here, steps in itertools.groupby(range(len(plan.steps)), lambda i: tasks[plan.steps[i]] is not None):
+        first, *_ = chosen = list(steps)
+        if here:
+            given = [task for i in chosen if (task := tasks[plan.steps[i]]) is not None]
+            after = [[j - first for j in plan.after[i] if j >= first] for i in chosen]
+            parts.append(_OnDevice(device, given, [spans[i] for i in chosen], after))
+        else:
+            parts += [_OnHost(device, plan.kinds[plan.steps[i]], spans[i]) for i in chosen]
+    return parts
+
+
+def _task(kind: StepKind, device: Device) -> Task | None:
+    """What the device does for a step; None if the host computes it."""
+    if kind.source:
+        return Kernel(kind.source, *kind.launch)
+    graph = _parsed(kind.fallback)
+    op = graph.ops[0] if len(graph.ops) == 1 else None
+    if op is None or op.primitive not in (addmm, matmul) or op.operands != graph.inputs:
+        return None
+    a, b, *bias = (v.type for v in op.operands)
+    if not device.multiplies(a.dtype):
+        return None
+    return product(a, b, op.result.type, op.attrs["ta"], op.attrs["tb"], *bias, tf32=Device.tf32 and a.dtype is float32)
+
+
+def product(a: TensorType, b: TensorType, out: TensorType, ta: bool, tb: bool, *bias: TensorType, tf32: bool) -> Product:
+    """A product as a task. A batch times one matrix is the product of all rows with it."""
+    if len(a.shape) > 2 == len(b.shape) and not ta:
+        a, out = (TensorType(t.dtype, (math.prod(t.shape[:-1]), t.shape[-1]), t.device) for t in (a, out))
+    return Product(a, b, out, ta, tb, *bias, tf32=tf32)
+
+
+class _OnDevice:
+    """Steps that follow one another on the device. From the second run on they are started together, if the device can: making
+    the graph pays only for programs that are run again.
+    """
+
+    def __init__(self, device: Device, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]):
+        self._device, self._tasks, self._spans, self._after = device, tasks, spans, after
+        self._lock = threading.Lock()
+        self._started = 0
+        self._graph: Any = None
+        for task in dict.fromkeys(tasks):
+            device.prepare(task)
+
+    def start(self, words: np.ndarray[Any, Any]) -> None:
+        with self._lock:
+            if self._started == 1 and len(self._tasks) > 1:
+                self._graph = self._device.graph(self._tasks, self._spans, self._after)
+            self._started = min(self._started + 1, 2)
+            if self._graph is not None:
+                self._graph.start(words)
+                return
+        for task, span in zip(self._tasks, self._spans, strict=True):
+            self._device.start(task, words[span])
+
+
+class _OnHost:
+    """A step that the host computes, on copies."""
+
+    def __init__(self, device: Device, kind: StepKind, span: slice):
+        self._device, self._graph, self._span = device, _parsed(kind.fallback), span
+
+    def start(self, words: np.ndarray[Any, Any]) -> None:
+        graph, device = self._graph, self._device
+        values = [_at(a, v.type, device) for a, v in zip(words[self._span].tolist(), (*graph.inputs, *graph.outputs))]  # noqa: B905 the step's status cell and numbers follow
+        operands, results = values[: len(graph.inputs)], values[len(graph.inputs) :]
+        for op in graph.ops:
+            warn_of(op.primitive.name)
+        for result, array in zip(results, evaluate(graph, *map(to_host, operands)), strict=True):
+            if result.size:
+                device.write(result.address, np.ascontiguousarray(array))
+
+
 @functools.lru_cache(maxsize=1024)
 def _parsed(text: str) -> Graph:
     return parse_graph(text)
-
-
-def _without_kernel(kind: StepKind, arguments: Sequence[int], device: Device) -> None:
-    graph = _parsed(kind.fallback)
-    values = [_at(address, v.type, device) for address, v in zip(arguments, (*graph.inputs, *graph.outputs), strict=False)]
-    operands, results = values[: len(graph.inputs)], values[len(graph.inputs) :]
-    op = graph.ops[0] if len(graph.ops) == 1 else None
-    product = op is not None and op.primitive is matmul and op.operands == graph.inputs
-    if op is not None and product and device.multiplies(op.operands[0].dtype):
-        (a, b), (out,) = operands, results
-        device.product(a, b, out, op.attrs["ta"], op.attrs["tb"])
-        return
-    for op in graph.ops:
-        warn_of(op.primitive.name)
-    for result, array in zip(results, evaluate(graph, *map(to_host, operands)), strict=True):
-        if result.size:
-            device.write(result.address, np.ascontiguousarray(array))
 
 
 def _at(address: int, type: TensorType, device: Device) -> DeviceArray:

@@ -7,6 +7,7 @@ The checks are those of NVIDIA's compute-sanitizer, and each violation raises ``
 - memory: every access is in bounds and aligned; shared and local memory and registers are written before they are read;
 - synchronisation: all threads of a block reach the same barrier, and all lanes in the mask of a shuffle reach that shuffle;
 - races: no thread accesses memory that another thread writes, in shared or in global memory, without a barrier between;
+- streams (``Order``): no work accesses memory that other work writes, unless an event or a synchronisation orders the two;
 - stores of different values by several threads to one address, read-only loads of written memory, and endless loops.
 
 Unknown instructions, and those without an exactly defined result (``.approx``), raise NotImplementedError.
@@ -15,4 +16,5 @@ Unknown instructions, and those without an exactly defined result (``.approx``),
 from .grid import Fault
 from .kernel import Kernel
 from .mutate import without
-from .run import Array, launch
+from .order import HOST, Clock, Order, Work, joined
+from .run import Array, launch, outcomes

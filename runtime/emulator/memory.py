@@ -91,6 +91,16 @@ class Watch:
             if accesses is not None:
                 accesses.clear(cells)
 
+    def accessed(self, cells: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Which cells were read, and which written."""
+        read, written = (accesses.thread[cells] != _NONE for accesses in (self.readers, self.writers))
+        if self.constant is not None:
+            read |= self.constant[cells]
+        if self.atomics is not None:
+            changed = self.atomics.thread[cells] != _NONE
+            read, written = read | changed, written | changed
+        return read, written
+
     def load(self, cells: np.ndarray, group: Group, text: str) -> None:
         now = self.clock.now(group)
         self._reject(f"{self.name} race", self.writers, cells, group, now, text, "another thread wrote this")

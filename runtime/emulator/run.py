@@ -33,6 +33,15 @@ class Array:
 Argument = np.ndarray | Array | int | float | np.number
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """An array argument after a launch, and which bytes, from its first to its last, the kernel read and wrote."""
+
+    data: np.ndarray
+    read: np.ndarray
+    written: np.ndarray
+
+
 def launch(
     kernel: Kernel,
     arguments: Sequence[Argument],
@@ -48,6 +57,19 @@ def launch(
     the host share it in the launch. ``shared``: bytes of dynamic shared memory. ``limit``: maximum number of executed
     instructions. Raises ``Fault``.
     """
+    return [outcome.data for outcome in outcomes(kernel, arguments, blocks, threads, shared=shared, limit=limit)]
+
+
+def outcomes(
+    kernel: Kernel,
+    arguments: Sequence[Argument],
+    blocks: int | Sequence[int],
+    threads: int | Sequence[int],
+    *,
+    shared: int = 0,
+    limit: int = 10**6,
+) -> list[Outcome]:
+    """``launch``, with the bytes that the kernel accessed."""
     grid = Grid(blocks, threads)
     if kernel.limit is not None and grid.threads > kernel.limit:
         raise ValueError(f"{grid.threads} threads in a block; the kernel takes {kernel.limit}")
@@ -60,7 +82,7 @@ def launch(
             run.spaces["global"].declare(region.address + low, high - low, WRITTEN)
     with np.errstate(all="ignore"):
         run.run(limit)
-    return [_result(run.spaces["global"].bytes, array.data, place) for array, place in zip(arrays, places, strict=True)]
+    return [_outcome(run.spaces["global"], array.data, place) for array, place in zip(arrays, places, strict=True)]
 
 
 def _values(arguments: Sequence[Argument], places: list[int]) -> list[Any]:
@@ -130,10 +152,14 @@ def _region(arrays: list[Array], top: int) -> tuple[_Region, int]:
     return _Region(address, raw, [(low - origin, high - origin) for low, high in bounds]), origin
 
 
-def _result(memory: np.ndarray, array: np.ndarray, place: int) -> np.ndarray:
+def _outcome(space: Space, array: np.ndarray, place: int) -> Outcome:
     if array.size == 0:
-        return array.copy()
-    return np.ndarray(array.shape, array.dtype, memory, place, array.strides).copy()
+        return Outcome(array.copy(), *np.zeros((2, 0), bool))
+    low, high = (bound - _pointer(array) + place for bound in byte_bounds(array))
+    cells = slice(low // space.cell, -(-high // space.cell))
+    bytes_ = slice(low - cells.start * space.cell, high - cells.start * space.cell)
+    read, written = (np.repeat(mask, space.cell)[bytes_] for mask in space.watch.accessed(cells))  # type: ignore[union-attr]
+    return Outcome(np.ndarray(array.shape, array.dtype, space.bytes, place, array.strides).copy(), read, written)
 
 
 class Run:

@@ -18,6 +18,7 @@ from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.interp import EVALUATE
 from ...ir.ops import (
     RENAMING,
+    addmm,
     adjoin,
     argsort,
     blank,
@@ -34,6 +35,7 @@ from ...ir.ops import (
 from ...ir.passes.grouping import has_kernel
 from ...ir.primitive import Kind
 from ..support.memory import ALIGNMENT, arrange
+from .order import Access, predecessors
 from .plan import STATUS, Plan, StepKind
 from .sharing import Sharing, changed, identity
 
@@ -122,10 +124,23 @@ class Layout:
             words += [0] if plan.device == "cpu" else [*values, 0, kind.domain]
             if kind.may_fail:
                 plan.locs[i] = step.op.loc
+        if plan.device == "cuda":
+            plan.after = predecessors([self._accesses(step) for step in self.steps])
         risky = self.steps[: max(plan.locs, default=-1) + 1]
         written = {self.place(v)[:2] for s in risky for v in s.op.results}
         plan.unsafe = [i for i in sorted(set(plan.updates.values())) if ("slot", i) in written]
         plan.unsafe_results = [j for j in range(len(plan.results)) if ("slot", len(plan.inputs) + j) in written]
+
+    def _accesses(self, step: _Step) -> list[Access]:
+        """What a step reads and writes."""
+        found = []
+        kernel = step.kernel
+        for k, v in enumerate(step.arrays):
+            base, where, offset = self.place(v)
+            memory, low = ((base, where), offset) if base == "slot" else (base, where + offset)
+            written = v in step.op.results if kernel is None else kernel.arrays[k].name in kernel.written
+            found.append(Access(memory, low, low + v.type.nbytes, written))
+        return found
 
     def root(self, v: Value) -> Value:
         """The value that owns the memory of ``v``: others only name it, or write a slice of it."""
@@ -269,7 +284,7 @@ class Layout:
 
     def _by_library(self, op: Op) -> bool:
         """True if an operation is computed by the device's library, or on the host."""
-        return self.plan.device == "cuda" and op.primitive in (matmul, argsort)
+        return op.primitive is addmm or (self.plan.device == "cuda" and op.primitive in (matmul, argsort))
 
     def _with_text(self, name: str, op: Op, kernel: Kernel) -> tuple[Kernel, StepKind]:
         """The kernel for the device, and the common data of its steps."""

@@ -46,6 +46,7 @@ class Plan:
     words: list[int] = field(default_factory=list)
     relocations: dict[str, list[int]] = field(default_factory=dict)  # the base, and the positions of the words
     patches: list[tuple[int, int, int]] = field(default_factory=list)  # position, slot, offset in bytes
+    after: list[list[int]] = field(default_factory=list)  # on a GPU: the earlier steps that each must follow
     locs: dict[int, str] = field(default_factory=dict)  # source lines of steps that may fail
     arena: int = 0  # bytes
     constants: bytes = b""

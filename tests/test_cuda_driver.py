@@ -1,5 +1,7 @@
 """The calls of NVIDIA's driver and of cuBLASLt, with a driver that is not there (``fake_driver``)."""
 
+import gc
+import importlib
 import types
 
 import numpy as np
@@ -105,3 +107,96 @@ def test_without_a_driver(monkeypatch):
     none = lambda flags: (real.CUresult.CUDA_ERROR_NO_DEVICE,)
     monkeypatch.setattr(module, "driver", types.SimpleNamespace(cuInit=none, CUresult=real.CUresult))
     assert module.devices() == []
+
+
+# Streams and graphs.
+
+
+def test_graphs(gpu):
+    """From the third call on there is one launch; arguments are set again only if they changed."""
+    fake = module.driver
+    f = tracer.trace(lambda x, w, b: F.relu(F.linear(x, w, b)).sum(-1))
+    x, w, b = tracer.randn(4, 6).cuda(), tracer.randn(300, 6).cuda(), tracer.randn(300).cuda()
+    other = x.clone()
+    expected = F.relu(F.linear(x.cpu(), w.cpu(), b.cpu())).sum(-1).tolist()
+
+    def calls(x):
+        fake.calls.clear()
+        np.testing.assert_allclose(f(x, w, b).tolist(), expected, rtol=1e-5)
+        interesting = ("cuLaunchKernel", "cuGraphInstantiate", "cuGraphLaunch")
+        return [name for name in fake.calls if name in interesting or name.endswith("SetParams")]
+
+    for _ in range(2):
+        calls(x)
+    assert calls(x) == ["cuGraphInstantiate", "cuGraphLaunch"]
+    assert calls(x) == ["cuGraphLaunch"]
+    assert calls(other) == ["cuGraphExecChildGraphNodeSetParams", "cuGraphLaunch"]  # the product reads it
+    kept = f(other, w, b)
+    assert calls(other) == ["cuGraphExecKernelNodeSetParams", "cuGraphLaunch"]  # the result is elsewhere
+    assert kept.tolist() == f(other, w, b).tolist()
+
+
+def test_products_follow_one_another_in_a_graph(gpu):
+    """They share a workspace."""
+    from tracer.runtime.devices.cuda_graph import _one_by_one
+    from tracer.runtime.devices.device import Kernel, Product
+
+    kernel, product = Kernel("", 1, 1), Product(None, None, None, False, False)
+    assert _one_by_one([product, kernel, product, product], [[], [], [1], [2]]) == [[], [], [1, 0], [2]]
+
+
+def test_graphs_in_streams(gpu):
+    f = tracer.trace(lambda x, w: (x @ w) * 2)
+    x, w = tracer.randn(4, 4).cuda(), tracer.randn(4, 4).cuda()
+    expected = ((x.cpu() @ w.cpu()) * 2).tolist()
+    streams = [tracer.cuda.Stream(), tracer.cuda.Stream(), None]
+    for stream in streams * 3:
+        with tracer.cuda.stream(stream):
+            y = f(x, w)
+            tracer.cuda.current_stream().synchronize()
+        np.testing.assert_allclose(y.tolist(), expected, rtol=1e-5)
+
+
+def test_graphs_are_destroyed(gpu):
+    f = tracer.trace(lambda x: (x * 2).sum(0) @ x)
+    x = tracer.randn(4, 4).cuda()
+    for _ in range(4):
+        f(x)
+    fake = module.driver
+    fake.calls.clear()
+    del f
+    gc.collect()
+    assert {"cuGraphExecDestroy", "cuGraphDestroy"} <= set(fake.calls)
+
+
+def test_events_and_page_locked_memory(gpu):
+    start, end, side = tracer.cuda.Event(enable_timing=True), tracer.cuda.Event(enable_timing=True), tracer.cuda.Stream()
+    x = tracer.arange(6.0).pin_memory()
+    with tracer.cuda.stream(side):
+        start.record()
+        y = (x.to("cuda", non_blocking=True) * 2).to("cpu", non_blocking=True)
+        end.record()
+    assert not end.query()
+    end.synchronize()
+    assert y.tolist() == (x * 2).tolist() and start.elapsed_time(end) > 0
+    assert {"cuMemAllocHost", "cuEventQuery", "cuStreamCreateWithPriority"} <= set(module.driver.calls)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_tf32_only_if_it_is_allowed(gpu, monkeypatch, allowed):
+    cublas = importlib.import_module("tracer.runtime.devices.cublas")
+
+    seen = []
+    create = cublas.lt.matmul_desc_create
+    monkeypatch.setattr(cublas.lt, "matmul_desc_create", lambda compute, scale: seen.append(compute) or create(compute, scale))
+    tracer.set_float32_matmul_precision("high" if allowed else "highest")
+    try:
+        x = tracer.randn(3, 3).cuda()
+        f = tracer.trace(lambda x: x @ x)
+        for _ in range(2):
+            f(x)
+        (x.double() @ x.double()).sum()
+        (x.bfloat16() @ x.bfloat16()).sum()
+    finally:
+        tracer.set_float32_matmul_precision("highest")
+    assert seen == ["TF32" if allowed else "32F", "64F", "32F"]

@@ -30,6 +30,7 @@ from .core.layout import (
     preserve_format,
     strided,
 )
+from .core.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .core.size import Size
 from .core.tensor import Tensor
 from .core.threads import get_num_threads, set_num_threads

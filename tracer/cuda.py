@@ -1,16 +1,16 @@
 """CUDA devices: their number, memory, and what programs for PyTorch ask of them.
 
-Kernels run in order, and calls return when they have been started; ``synchronize`` waits for them.
+Work runs in streams, each in order, and calls return when it has been started; ``synchronize`` waits for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from time import perf_counter
 from types import SimpleNamespace
 from typing import Any
 
+from .core.context import context
 from .core.device import device as Place
 from .core.device import memory_of
 from .runtime.devices import Device
@@ -136,83 +136,139 @@ manual_seed = manual_seed_all
 
 
 class Event:
-    """A time in a device's work. Without ``enable_timing``, ``elapsed_time`` raises RuntimeError. ``blocking`` and
+    """A point in the work of a stream. Without ``enable_timing``, ``elapsed_time`` raises RuntimeError. ``blocking`` and
     ``interprocess`` have no effect.
     """
 
     def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False):
-        self._timed, self._at = enable_timing, 0.0
+        self._timed = enable_timing
+        self._on: Any = None  # the device and its event, after ``record``
 
     def record(self, stream: Stream | None = None) -> None:
-        """Notes the time at which what was started before has finished, and waits for it."""
-        synchronize()
-        self._at = perf_counter()
+        """Marks the work that was started so far in a stream; None is the current one."""
+        chosen = _current(stream)
+        with chosen._entered():
+            self._on = chosen._found, chosen._found.event(self._timed)
 
     def elapsed_time(self, end_event: Event) -> float:
-        """Milliseconds from this time to another one. Raises RuntimeError unless both were recorded, with timing."""
-        if not (self._timed and end_event._timed and self._at and end_event._at):
-            raise RuntimeError("Both events must be created with argument 'enable_timing=True' and recorded.")
-        return (end_event._at - self._at) * 1e3
+        """Milliseconds from this event to another one. Raises RuntimeError unless both were recorded with timing, and have
+        happened.
+        """
+        if not (self._timed and end_event._timed):
+            raise RuntimeError("Both events must be created with argument 'enable_timing=True'.")
+        if self._on is None or end_event._on is None:
+            raise RuntimeError("Both events must be recorded before calculating elapsed time.")
+        if not (self.query() and end_event.query()):
+            raise RuntimeError("Both events must be completed before calculating elapsed time.")
+        found, event = self._on
+        return found.elapsed(event, end_event._on[1])
 
     def query(self) -> bool:
-        """True: ``record`` waits."""
-        return True
+        """Whether the work before the event has finished."""
+        return self._on is None or self._on[0].happened(self._on[1])
 
     def wait(self, stream: Stream | None = None) -> None:
-        """No effect: work runs in order."""
+        """What is started in a stream from now on follows the work before the event."""
+        if self._on is not None:
+            chosen = _current(stream)
+            with chosen._entered():
+                chosen._found.wait(self._on[1])
 
     def synchronize(self) -> None:
-        """No effect: ``record`` waits."""
+        """Waits until the work before the event has finished."""
+        if self._on is not None:
+            self._on[0].synchronize(self._on[1])
 
 
 class Stream:
-    """An order of work. There is one for each ``device``, so all streams of a device are the same order, and ``priority`` has
-    no effect. Raises RuntimeError for a device that does not exist.
+    """An order of work on a device; None is the current device. Work in different streams runs at the same time unless an event
+    or a synchronisation orders it. There are 32 streams of each ``priority``, given in turn; lower priorities run first. Raises
+    RuntimeError for a device that does not exist.
     """
 
     def __init__(self, device: Any = None, priority: int = 0):
-        self.device = Place("cuda", _device(device).index)
+        found = _device(device)
+        self._begin(found, found.next_stream(priority))
+
+    def _begin(self, found: Device, number: int) -> None:
+        self._found, self.cuda_stream, self.device = found, number, Place("cuda", found.index)
+
+    @staticmethod
+    def _of(found: Device, number: int) -> Stream:
+        made = Stream.__new__(Stream)
+        made._begin(found, number)
+        return made
+
+    def _entered(self) -> contextlib.AbstractContextManager[None]:
+        _leave_trace()
+        return self._found.using_stream(self.cuda_stream)
 
     def synchronize(self) -> None:
-        """Waits until the device has finished what was started."""
-        synchronize(self.device)
+        """Waits until what was started in the stream has finished."""
+        self._found.synchronize(self.cuda_stream)
 
     def query(self) -> bool:
-        """True, after what was started has finished."""
-        self.synchronize()
-        return True
+        """Whether what was started in the stream has finished."""
+        return self.record_event().query()
 
     def wait_stream(self, stream: Stream) -> None:
-        """No effect: work runs in order."""
+        """What is started from now on follows what was started in another stream so far."""
+        self.wait_event(stream.record_event())
 
     def wait_event(self, event: Event) -> None:
-        """No effect: work runs in order."""
+        """What is started from now on follows the work before an event."""
+        event.wait(self)
 
     def record_event(self, event: Event | None = None) -> Event:
-        """An event that is recorded now."""
+        """An event that marks what was started so far."""
         event = Event() if event is None else event
         event.record(self)
         return event
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stream) and other.device == self.device
+        return isinstance(other, Stream) and (other.device, other.cuda_stream) == (self.device, self.cuda_stream)
 
     def __hash__(self) -> int:
-        return hash(self.device)
+        return hash((self.device, self.cuda_stream))
+
+    def __repr__(self) -> str:
+        return f"<tracer.cuda.Stream device={self.device} cuda_stream={self.cuda_stream:#x}>"
+
+
+def _leave_trace() -> None:
+    if context.recorder is not None:  # replays start their work in one stream
+        context.recorder.give_up("uses a stream of a CUDA device")
+
+
+def _current(stream: Stream | None) -> Stream:
+    return current_stream() if stream is None else stream
 
 
 def current_stream(device: Any = None) -> Stream:
-    """The stream of a device."""
-    return Stream(device)
+    """The stream in which this thread starts work on a device."""
+    found = _device(device)
+    return Stream._of(found, found.stream)
 
 
-default_stream = current_stream
+def default_stream(device: Any = None) -> Stream:
+    """The stream in which work is started unless another one was chosen."""
+    return Stream._of(_device(device), 0)
+
+
+def set_stream(stream: Stream) -> None:
+    """Starts this thread's work on the stream's device in that stream."""
+    _leave_trace()
+    stream._found.stream = stream.cuda_stream
 
 
 @contextlib.contextmanager
 def stream(stream: Stream | None) -> Iterator[None]:
-    """No effect: there is one stream for each device."""
-    yield
+    """In this context, a stream and its device are the current ones; None changes nothing."""
+    if stream is None:
+        yield
+        return
+    with device(stream.device.index), stream._entered():
+        yield
 
 
 @contextlib.contextmanager
@@ -252,6 +308,7 @@ __all__ = [
     "memory_summary",
     "reset_peak_memory_stats",
     "set_device",
+    "set_stream",
     "stream",
     "synchronize",
 ]

@@ -71,8 +71,8 @@ matmul = primitive(
 )
 
 
-# addmm: a product of floating-point matrices plus one number for each column. The sum is rounded once to the dtype of the operands.
-# A pass creates it for devices whose library adds the bias.
+# addmm: a product of floating-point matrices plus one number for each column, rounded once to the dtype of the operands. A pass
+# creates it for devices whose library adds the bias.
 
 
 def _infer_addmm(a: TensorType, b: TensorType, bias: TensorType, ta: bool, tb: bool) -> TensorType:

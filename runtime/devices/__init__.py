@@ -1,19 +1,36 @@
 """Devices that have their own memory: the arrays in it, and how primitives and programs run there."""
 
-from .array import USED, DeviceArray, Memory, address, borrowed, bounds, contiguous, to_host
-from .device import Applying, Device, device_named, is_registered
+from .array import (
+    USED,
+    Borrowed,
+    DeviceArray,
+    Memory,
+    address,
+    borrowed,
+    bounds,
+    contiguous,
+    copy_later,
+    may_copy_later,
+    to_host,
+)
+from .device import Applying, Device, DeviceError, device_named, devices_of, is_registered
 
 __all__ = [
     "USED",
     "Applying",
+    "Borrowed",
     "Device",
     "DeviceArray",
+    "DeviceError",
     "Memory",
     "address",
     "borrowed",
     "bounds",
     "contiguous",
+    "copy_later",
     "device_named",
+    "devices_of",
     "is_registered",
+    "may_copy_later",
     "to_host",
 ]

@@ -31,7 +31,7 @@ def apply(device: Device, primitive: Primitive, operands: Sequence[Any], attrs: 
         return _viewed(primitive, x, attrs)
     types = tuple([array_type(x.dtype, x.shape) for x in arrays])
     # The text of attributes distinguishes 1, 1.0 and True, and -0.0 from 0.0; equality does not.
-    key = device, primitive, types, repr(attrs)
+    key = device, primitive, types, repr(attrs), Device.tf32
     if key not in _programs:
         if len(_programs) >= _MOST:
             _programs.pop(next(iter(_programs)))

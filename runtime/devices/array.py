@@ -240,10 +240,14 @@ def contiguous(array: Any) -> Any:
 
 
 def borrowed(owner: Any, device: Device) -> DeviceArray:
-    """An array on the memory of an object with ``__cuda_array_interface__``. Raises TypeError for an interface with a mask."""
+    """An array on the memory of an object with ``__cuda_array_interface__``. Work on it
+    follows that of the stream that the object names. Raises TypeError for an interface with a mask.
+    """
     said = owner.__cuda_array_interface__
     if said.get("mask") is not None:
         raise TypeError("masked arrays are not supported")
+    if (stream := said.get("stream")) is not None:
+        device.chain(0 if stream == 1 else stream, device.stream)
     shape, dtype, address = tuple(said["shape"]), np.dtype(said["typestr"]), said["data"][0]
     strides = said.get("strides")
     if strides is None or 0 in shape:
@@ -307,18 +311,20 @@ def _write(to: DeviceArray, array: np.ndarray[Any, Any], wait: bool = True) -> N
         owner.copying(to.device)
 
 
-def copy_later(to: Any, value: Any) -> bool:
-    """Starts a copy between a device and page-locked memory, of contiguous arrays of one shape and dtype. False if it cannot."""
-    alike = to.shape == value.shape and to.dtype == value.dtype and to.size
-    if not alike or not to.flags.c_contiguous or isinstance(to, DeviceArray) is isinstance(value, DeviceArray):
-        return False
+def may_copy_later(to: Any, value: Any) -> bool:
+    """Whether ``copy_later`` takes these arrays: contiguous, of one shape and dtype, on a device and in page-locked memory."""
+    host, there = (value, to) if isinstance(to, DeviceArray) else (to, value)
+    alike = to.shape == value.shape and to.dtype == value.dtype and to.size > 0
+    apart = isinstance(there, DeviceArray) and host.__class__ is np.ndarray
+    return alike and apart and to.flags.c_contiguous and host.flags.c_contiguous and owner_of(host) is not None
+
+
+def copy_later(to: Any, value: Any) -> None:
+    """Starts a copy between a device and page-locked memory."""
     if isinstance(to, DeviceArray):
         _write(to, value, wait=False)
-        return True
-    if owner_of(to) is None:
-        return False
-    _copied_to(to, value)
-    return True
+    else:
+        _copied_to(to, value)
 
 
 def fill(to: DeviceArray, value: Any) -> None:

@@ -20,7 +20,7 @@ from ..compiler import cache
 from ..compiler.cubin import cubin
 from ..compiler.kept_ptx import ptx
 from ..support.objects import address as host_address
-from .device import Device, Kernel, Product, Task
+from .device import Device, DeviceError, Kernel, Product, Task
 
 
 def devices() -> list[Device]:
@@ -28,18 +28,18 @@ def devices() -> list[Device]:
     try:
         checked(driver.cuInit(0))
         count = checked(driver.cuDeviceGetCount())
-    except RuntimeError:  # from the driver, or from the bindings without a driver
+    except RuntimeError:  # of the driver, or from the bindings without a driver
         return []
     return [Cuda(index) for index in range(count)]
 
 
 def checked(result: tuple[Any, ...]) -> Any:
-    """The result of a driver call. Raises MemoryError if there is no memory left, RuntimeError for any other error."""
+    """The result of a driver call. Raises MemoryError if there is no memory left, DeviceError for any other error."""
     status, *values = result
     if status == driver.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
         raise MemoryError
     if status != driver.CUresult.CUDA_SUCCESS:
-        raise RuntimeError(f"CUDA error: the driver reports {status.name}")
+        raise DeviceError(f"CUDA error: the driver reports {status.name}")
     return values[0] if len(values) == 1 else values
 
 

@@ -1,15 +1,16 @@
 """Tasks as a CUDA graph: one call starts them all, and those that do not depend on one another run at the same time.
 
-Kernels are nodes whose arguments are set when they change (``cuGraphExecKernelNodeSetParams``). A product of cuBLASLt is a child
-graph, captured from the library's call; if its addresses change, that call alone is captured again. The products of a stream
-share one workspace, so each follows the one before.
+Kernels are nodes whose arguments are set when they change (``cuGraphExecKernelNodeSetParams``). A product of cuBLASLt is a
+child graph, captured from the library's call; if its addresses change, that call alone is captured again. The products of a
+stream share one workspace, so each follows the one before.
 
-A launch copies the arguments, so setting them does not disturb launches that have not finished. Launches of one graph follow one
-another.
+A launch copies the arguments, so setting them does not disturb launches that have not finished. Launches of one graph follow
+one another.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,7 +106,7 @@ def _one_by_one(tasks: Sequence[Task], after: Sequence[Sequence[int]]) -> list[l
     """The tasks' predecessors; a product also follows the one before it."""
     found = [list(before) for before in after]
     products = [i for i, task in enumerate(tasks) if isinstance(task, Product)]
-    for earlier, later in zip(products, products[1:], strict=False):
+    for earlier, later in itertools.pairwise(products):
         if earlier not in found[later]:
             found[later].append(earlier)
     return found

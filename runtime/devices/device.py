@@ -1,7 +1,7 @@
 """What a device can do, and which devices there are.
 
 A device has memory, copies to and from it, streams of work, and starts kernels and products of matrices. Everything else is
-built of these: a device of another kind implements the methods that raise NotImplementedError here, and registers (``register``).
+built of these: a device of another kind implements the methods that raise NotImplementedError, and registers (``register``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from ...ir.types import DType, TensorType
 from .array import DeviceArray
+from .pool import DeviceError as DeviceError
 from .pool import OutOfMemoryError, Pool
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Kernel(NamedTuple):
 
 
 class Product(NamedTuple):
-    """The product of two contiguous matrices, or of batches of them, with transposes. A bias is added to each row. Its arguments
-    are the addresses of the operands and of the result.
+    """The product of two contiguous matrices, or of batches of them, with transposes. A bias is added to each row. The
+    arguments are the addresses of the operands and of the result.
     """
 
     a: TensorType
@@ -169,14 +170,26 @@ class Device:
         """The stream that the thread's work is started in; 0 is the default one."""
         return getattr(self._threads, "stream", 0)
 
+    @stream.setter
+    def stream(self, stream: int) -> None:
+        self._threads.stream = stream
+
     @contextlib.contextmanager
     def using_stream(self, stream: int) -> Iterator[None]:
         """Starts work in another stream."""
-        before, self._threads.stream = self.stream, stream
+        before, self.stream = self.stream, stream
         try:
             yield
         finally:
-            self._threads.stream = before
+            self.stream = before
+
+    def chain(self, first: int, then: int) -> None:
+        """What is started in a stream from now on follows what was started in another one."""
+        if first != then:
+            with self.using_stream(first):
+                event = self.event()
+            with self.using_stream(then):
+                self.wait(event)
 
     def next_stream(self, priority: int = 0) -> int:
         """A stream other than the default one. There are at most 32 of a priority, given in turn, as PyTorch does."""

@@ -4,7 +4,7 @@ Its memory is not the host's: addresses are in a range that cannot be read or wr
 Kernels are compiled to PTX, which an emulator runs, with checks of every access. NumPy computes products.
 
 Work is done when it is started, and its order is checked (``emulator.Order``): work that another stream's or graph's work
-should follow, and does not, raises RuntimeError. Memory that was freed must not be accessed, even if the pool keeps it. A copy
+should follow, and does not, raises ``Unordered``. Memory that was freed must not be accessed, even if the pool keeps it. A copy
 that is not waited for has arrived after a synchronisation; until then the host finds no element there.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 from ...ir.types import DType, TensorType
 from .. import emulator
 from ..compiler.kept_ptx import ptx
-from .device import Device, Kernel, Product, Task
+from .device import Device, DeviceError, Kernel, Product, Task
 from .pool import Pool
 
 _TOTAL = int(os.environ.get("TRACER_CUDA_MEMORY", 4 << 30))  # bytes
@@ -77,7 +77,7 @@ class EmulatedCuda(Device):
         self._memory: dict[int, np.ndarray[Any, Any]] = {}  # their bytes
         self._used = 0
         self._pages: dict[int, np.ndarray[Any, Any]] = {}  # page-locked memory of the host
-        self._numbers = itertools.count(1)  # of streams
+        self._numbers = itertools.count(16)  # of streams: 0 to 2 mean default ones
         self.order = emulator.Order()
         self._copies: list[_Copy] = []
         super().__init__(type, index, "emulated CUDA device", _TOTAL)
@@ -118,14 +118,14 @@ class EmulatedCuda(Device):
         del self._pages[address]
 
     def bytes_at(self, address: int, nbytes: int | None = None) -> np.ndarray[Any, Any]:
-        """The memory from an address on, to the end of its allocation. Raises RuntimeError for an address outside all."""
+        """The memory from an address on, to the end of its allocation. Raises DeviceError for an address outside all."""
         k = bisect.bisect_right(self._starts, address) - 1
         start = self._starts[k] if k >= 0 else 0
         memory = self._memory.get(start)
         if memory is None or address - start + (nbytes or 0) > memory.size:
-            raise RuntimeError(f"CUDA error: an illegal memory access was encountered: {nbytes} bytes at {address:#x}")
+            raise DeviceError(f"CUDA error: an illegal memory access was encountered: {nbytes} bytes at {address:#x}")
         if isinstance(self.pool, _Watched) and start not in self.pool.used:
-            raise RuntimeError(f"CUDA error: memory that was freed is accessed: {nbytes} bytes at {address:#x}")
+            raise DeviceError(f"CUDA error: memory that was freed is accessed: {nbytes} bytes at {address:#x}")
         offset = address - start
         return memory[offset:] if nbytes is None else memory[offset : offset + nbytes]
 
@@ -235,7 +235,7 @@ class EmulatedCuda(Device):
             if copy.to_host:
                 copy.host[:] = copy.data
             elif not np.array_equal(copy.host, copy.data):
-                raise RuntimeError("CUDA error: page-locked memory was changed before the copy from it had finished")
+                raise DeviceError("CUDA error: page-locked memory was changed before the copy from it had finished")
 
 
 class EmulatedGraph:
@@ -252,6 +252,8 @@ class EmulatedGraph:
     def start(self, words: np.ndarray[Any, Any]) -> None:
         if not np.array_equal(words, self.bound):
             self.bind(words)
+        if not np.array_equal(words, self.bound):
+            raise DeviceError("CUDA error: a graph was launched with arguments of an earlier call")
         order, stream = self._device.order, self._device.stream
         before = order.start(stream, "a graph").clock
         works: list[emulator.Work] = []

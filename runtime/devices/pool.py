@@ -18,6 +18,10 @@ class OutOfMemoryError(RuntimeError):
     """A device has no memory left for an allocation."""
 
 
+class DeviceError(RuntimeError):
+    """A device has reported an error. Work that was under way is lost."""
+
+
 class Pool:
     """Allocations of one kind of memory, and the numbers of bytes."""
 

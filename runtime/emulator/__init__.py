@@ -16,5 +16,5 @@ Unknown instructions, and those without an exactly defined result (``.approx``),
 from .grid import Fault
 from .kernel import Kernel
 from .mutate import without
-from .order import HOST, Clock, Order, Work, joined
+from .order import HOST, Clock, Order, Unordered, Work, joined
 from .run import Array, launch, outcomes

@@ -16,6 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 Clock = Mapping[Hashable, int]
+
+
+class Unordered(Exception):
+    """Two pieces of work access the same memory, one of them writes it, and nothing orders them."""
+
+
 HOST: Hashable = "the host"
 
 
@@ -106,14 +112,14 @@ class Order:
         return all(count <= known.get(stream, 0) for stream, count in clock.items())
 
     def access(self, work: Work, start: int, read: np.ndarray, written: np.ndarray) -> None:
-        """Notes which bytes from an address on were read and written. Raises RuntimeError for accesses that are not ordered."""
+        """Notes which bytes from an address on were read and written. Raises Unordered."""
         new = _Access(work, start, read, written)
         kept = []
         for old in self._accesses:
             ordered = old.work is work or old.work.is_before(work.clock)
             if not ordered and new.conflicts(old):
-                raise RuntimeError(
-                    f"CUDA error: {work.name} in {_named(work.stream)} accesses memory that {old.work.name} in "
+                raise Unordered(
+                    f"{work.name} in {_named(work.stream)} accesses memory that {old.work.name} in "
                     f"{_named(old.work.stream)} accesses, and nothing orders them: wait for an event, or synchronise"
                 )
             if not (ordered and old.work is not work and new.covers(old)):

@@ -126,15 +126,6 @@ def typename(o: _Any) -> str:
     return f"torch.{o.dtype.name}" if isinstance(o, _tracer.Tensor) else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def set_float32_matmul_precision(precision: str) -> None:
-    """No effect: products of float32 are computed in float32."""
-
-
-def get_float32_matmul_precision() -> str:
-    """``"highest"``."""
-    return "highest"
-
-
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """No effect: all algorithms are deterministic."""
 

@@ -11,16 +11,16 @@ from .function import Function
 
 
 class Move(Function):
-    """A copy on another device; None is the CPU."""
+    """A copy on another device; None is the CPU. Without ``wait`` it is only started."""
 
     @staticmethod
-    def forward(ctx: Any, t: Tensor, target: Any) -> Tensor:
+    def forward(ctx: Any, t: Tensor, target: Any, wait: bool = True) -> Tensor:
         if context.recorder is not None:
             context.recorder.give_up("moves a tensor to another device")
         source = t._data.device
         ctx.source = None if source == "cpu" else source
-        return wrap(array_on(t._data, target))
+        return wrap(array_on(t._data, target, wait))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return wrap(array_on(g._data, ctx.source)), None
+        return wrap(array_on(g._data, ctx.source)), None, None

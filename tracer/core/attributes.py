@@ -13,6 +13,7 @@ from ..ops.common import one_dim
 from .context import context
 from .device import CPU, device, moved
 from .layout import strided
+from .pinning import is_pinned, pin_memory, record_stream
 from .tensor import Tensor
 
 
@@ -101,7 +102,7 @@ def dim_order(self: Tensor) -> tuple[int, ...]:
 
 def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
     """A copy on a CUDA device; the tensor itself if it is there. Raises RuntimeError if there is no such device."""
-    return moved(self, "cuda" if device is None else device)
+    return moved(self, "cuda" if device is None else device, wait=not non_blocking)
 
 
 def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
@@ -160,8 +161,8 @@ def _is_cuda(self: Tensor) -> bool:
 
 
 def _cuda_array_interface(self: Tensor) -> dict[str, Any]:
-    """The tensor's memory for other libraries on CUDA. Raises AttributeError on the CPU, and RuntimeError if a gradient is
-    required.
+    """The tensor's memory for other libraries on CUDA, with the stream of the work on it. Raises AttributeError on the CPU, and
+    RuntimeError if a gradient is required.
     """
     data: Any = self._data
     if not self.is_cuda:
@@ -169,22 +170,13 @@ def _cuda_array_interface(self: Tensor) -> dict[str, Any]:
     if self.requires_grad:
         raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad: use var.detach()")
     strides = None if data.layout.flags.c_contiguous else data.strides
-    return {"typestr": data.dtype.str, "shape": data.shape, "strides": strides, "data": (data.address, False), "version": 2}
+    said = {"typestr": data.dtype.str, "shape": data.shape, "strides": strides, "data": (data.address, False)}
+    return {**said, "version": 3, "stream": data.device.stream or 1}
 
 
 def _no(self: Tensor) -> bool:
     """False for every tensor."""
     return False
-
-
-def _is_pinned(self: Tensor, device: Any = None) -> bool:
-    """False: memory is not pinned."""
-    return False
-
-
-def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """The tensor itself: memory is not pinned."""
-    return self
 
 
 def _share_memory_(self: Tensor) -> Tensor:
@@ -230,8 +222,9 @@ METHODS: dict[str, Any] = {
     "storage": _storage,
     "untyped_storage": _untyped_storage,
     "get_device": _get_device,
-    "is_pinned": _is_pinned,
-    "pin_memory": _pin_memory,
+    "is_pinned": is_pinned,
+    "pin_memory": pin_memory,
+    "record_stream": record_stream,
     **dict.fromkeys(("is_shared", "is_neg", "is_distributed", "is_coalesced"), _no),
     "share_memory_": _share_memory_,
     "to_dense": _to_dense,

@@ -139,8 +139,10 @@ def near(t: Tensor, other: Tensor) -> Tensor:
     return moved(t, other.device) if USED else t
 
 
-def moved(t: Tensor, where: Any, copy: bool = False) -> Tensor:
-    """The tensor on another device, differentiable; the tensor itself if it is there already, unless ``copy``."""
+def moved(t: Tensor, where: Any, copy: bool = False, wait: bool = True) -> Tensor:
+    """The tensor on another device, differentiable; the tensor itself if it is there already, unless ``copy``. With
+    ``wait=False`` a copy from or to page-locked memory is only started.
+    """
     target = memory_of(where)
     if t._data.__class__ is np.ndarray and target is None:
         return t
@@ -148,7 +150,7 @@ def moved(t: Tensor, where: Any, copy: bool = False) -> Tensor:
         return t
     from ..autograd.moving import Move
 
-    return Move.apply(t, target)  # type: ignore[no-any-return]
+    return Move.apply(t, target, wait)  # type: ignore[no-any-return]
 
 
 _ANYWHERE = frozenset(
@@ -177,13 +179,15 @@ def require_one_device(name: str, arguments: tuple[Any, ...]) -> None:
         )
 
 
-def array_on(data: Any, target: Device | None) -> Any:
-    """A copy of an array on a device, or on the CPU."""
+def array_on(data: Any, target: Device | None, wait: bool = True) -> Any:
+    """A copy of an array on a device, or on the CPU; without ``wait`` it is only started."""
     if isinstance(data, DeviceArray):
         if data.device is target:
             return data.copy()
+        if target is None:
+            return to_host(data, wait)
         data = to_host(data)
-    return data if target is None else to_device(data, target)
+    return data if target is None else to_device(data, target, wait)
 
 
 def require_cpu(where: Any) -> None:

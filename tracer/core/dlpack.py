@@ -2,35 +2,114 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 
+from ..runtime.devices import Borrowed, Device, DeviceArray, devices_of
+from ..runtime.support.dlpack import CPU, CUDA, CUDA_HOST, Opened, capsule, opened
 from .context import context
-from .device import require_cpu
+from .device import memory_of
+from .device import moved as moved_to
 from .tensor import Tensor, wrap
 
+_NUMBERS = {"cuda": CUDA}
 
-def dlpack(self: Tensor, **kwargs: Any) -> Any:
-    """A DLPack capsule of the tensor's memory. Raises BufferError if it requires a gradient."""
+
+def dlpack_device(self: Tensor) -> tuple[int, int]:
+    """DLPack's kind and number of the device: 1 and 0 for the CPU, 2 and the number for a CUDA device."""
+    data = self._data
+    return (_NUMBERS[data.device.type], data.device.index) if isinstance(data, DeviceArray) else (CPU, 0)
+
+
+def dlpack(
+    self: Tensor,
+    *,
+    stream: int | None = None,
+    max_version: tuple[int, int] | None = None,
+    dl_device: tuple[int, int] | None = None,
+    copy: bool | None = None,
+) -> Any:
+    """A DLPack capsule of the tensor's memory, or of a copy of it. ``stream``: the stream of a CUDA device in which it will be
+    used, as the array API standard numbers them; None and 1 are the default one. It waits for work on the tensor, unless -1.
+
+    Raises BufferError if the tensor requires a gradient, or is not on ``dl_device`` and must not be copied.
+    """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    kwargs.pop("stream", None)
-    return self.numpy().__dlpack__(**kwargs)
+    if dl_device is not None and tuple(dl_device) != dlpack_device(self):
+        if copy is False or tuple(dl_device) != (CPU, 0):
+            raise BufferError(f"a tensor on {self.device} cannot be exported to device {tuple(dl_device)} without a copy")
+        self = self.cpu()
+    elif copy:
+        self = self.clone()
+    data = self._data
+    if isinstance(data, DeviceArray):
+        if stream != -1:  # no order is wanted
+            data.device.chain(data.device.stream, 0 if stream in (None, 1) else stream)
+        return capsule(data.layout, dlpack_device(self), data.memory, max_version is not None and max_version[0] >= 1)
+    return self.numpy().__dlpack__(max_version=max_version)
 
 
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor on the memory of any object with ``__dlpack__``; on a copy of it if ``copy``. It has its shape and dtype.
+    """A tensor on the memory of any object with ``__dlpack__``, or of a DLPack capsule; on a copy of it if ``copy``, or if
+    ``device`` is another one. It has its shape and dtype.
 
     Raises TypeError for other objects, ValueError or BufferError if a copy is needed and ``copy`` is False.
     """
-    require_cpu(device)
-    if not hasattr(ext_tensor, "__dlpack__"):
+    is_capsule = type(ext_tensor).__name__ == "PyCapsule"
+    if not is_capsule and not hasattr(ext_tensor, "__dlpack__"):
         raise TypeError(f"from_dlpack(): argument 'ext_tensor' must have __dlpack__, not {type(ext_tensor).__name__}")
     if context.recorder is not None:
         context.recorder.give_up("makes a tensor from foreign memory")
-    array = np.from_dlpack(ext_tensor)
-    if copy is False and not array.flags.writeable:
+    if is_capsule:
+        found = _tensor_on(opened(ext_tensor))
+    elif (kind := ext_tensor.__dlpack_device__())[0] == CUDA:
+        found = _tensor_on(opened(_exported(ext_tensor, _device(kind))))
+    else:
+        found = wrap(np.from_dlpack(ext_tensor))
+    needs_copy = not isinstance(found._data, DeviceArray) and not found._data.flags.writeable
+    if device is not None and found._data.device is not (memory_of(device) or "cpu"):
+        if copy is False:
+            raise ValueError(
+                f"from_dlpack(): argument 'copy' is False, but memory on {found.device} must be copied to {device}"
+            )
+        return moved_to(found, device)
+    if copy is False and needs_copy:
         raise ValueError("from_dlpack(): argument 'copy' is False, but memory that is read-only must be copied")
-    # Read-only memory is copied.
-    return wrap(array if array.flags.writeable and not copy else array.copy())
+    return wrap(found._data.copy()) if copy or needs_copy else found
+
+
+def _device(kind: tuple[int, int]) -> Device:
+    devices = devices_of("cuda")
+    if kind[1] >= len(devices):
+        raise BufferError(f"from_dlpack(): the memory is on CUDA device {kind[1]}, and there are {len(devices)}")
+    return devices[kind[1]]
+
+
+def _exported(owner: Any, device: Device) -> Any:
+    """The capsule of memory on a CUDA device, ready for the current stream."""
+    stream = device.stream or 1
+    try:
+        return owner.__dlpack__(stream=stream, max_version=(1, 0))
+    except TypeError:  # of packages with the first version of the protocol
+        return owner.__dlpack__(stream=stream)
+
+
+def _tensor_on(found: Opened) -> Tensor:
+    """A tensor on the memory of a capsule."""
+    kind, _ = found.device
+    span = sum((n - 1) * s for n, s in zip(found.shape, found.strides, strict=True)) + found.dtype.itemsize
+    if kind == CUDA:
+        device = _device(found.device)
+        whole = device.layout(found.address, (span if 0 not in found.shape else 0,), np.dtype(np.uint8))
+        layout = np.ndarray(found.shape, found.dtype, whole, 0, found.strides)
+        return wrap(DeviceArray(layout, Borrowed(device, found.owner)))  # type: ignore[arg-type]
+    if kind not in (CPU, CUDA_HOST):
+        raise BufferError(f"from_dlpack(): memory on devices of kind {kind} cannot be used")
+    memory = (ctypes.c_char * max(span, 1)).from_address(found.address) if 0 not in found.shape else (ctypes.c_char * 1)()
+    memory._owner = found.owner  # type: ignore[attr-defined]
+    array: np.ndarray[Any, Any] = np.ndarray(found.shape, found.dtype, memory, 0, found.strides)
+    array.flags.writeable = not found.read_only
+    return wrap(array)

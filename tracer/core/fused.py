@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from ..ir.interp import selection
 from ..ir.types import DType
+from ..runtime.devices import DeviceError
 from .context import SPECIAL, context
 from .device import CHOSEN
 from .size import Size
@@ -94,6 +95,8 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
             try:
                 out = found.function(tensors)
                 return tuple(out) if found.several else out[0]
+            except DeviceError:
+                raise
             except (IndexError, RuntimeError, MemoryError):  # the code raises it, with its own words
                 pass
         return function(*args, **kwargs)

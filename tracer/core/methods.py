@@ -37,7 +37,7 @@ from ..ops.contracts import in_place
 from ..ops.names import separate
 from ..ops.offering import is_offered, offered
 from ..random import sampling
-from ..runtime.devices import USED
+from ..runtime.devices import USED, copy_later, may_copy_later
 from ..signal import spectral
 from . import attributes, inplace, reshaping
 from .autocasting import AUTOCAST, cast_operands
@@ -226,13 +226,13 @@ def _to(
     other: Tensor | None = None,
 ) -> Tensor:
     """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
-    unless ``copy``.
+    unless ``copy``. With ``non_blocking``, copies between page-locked memory and a device are only started.
 
     ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
     """
     flags = [a for a in args if isinstance(a, bool)]
-    if len(flags) > 1:
-        copy = flags[1]
+    if flags:
+        non_blocking, copy = flags[0], flags[1] if len(flags) > 1 else copy
     where: Any = None
     for a in (*args, device, other):
         if isinstance(a, (DType, type)):
@@ -247,12 +247,14 @@ def _to(
             raise TypeError(f"to() received an invalid combination of arguments - got ({type(a).__name__})")
     dtype = None if dtype is None else as_dtype(dtype)
     here = self if dtype is None or self.dtype is dtype else to_dtype(self, dtype)
-    there = here if where is None else moved(here, where)
+    there = here if where is None else moved(here, where, wait=not non_blocking)
     return P.copy(self) if copy and there is self else there
 
 
 def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
-    """Copies the values of ``other``, broadcast to this shape and cast to this dtype."""
+    """Copies the values of ``other``, broadcast to this shape and cast to this dtype. With ``non_blocking``, a copy between
+    page-locked memory and a device is only started.
+    """
     src = other
     if not isinstance(src, Tensor):
         src = create.full((), src, dtype=self.dtype)
@@ -260,7 +262,8 @@ def _copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
     if src._data.shape != self._data.shape:
         src = shape.expand(src, self._data.shape)
     inplace.require_apart(self, src)
-    return self._become(src, overwritten=True)
+    later = (lambda data: copy_later(data, src._data)) if non_blocking and may_copy_later(self._data, src._data) else None
+    return self._become(src, overwritten=True, write=later)
 
 
 def _fill_(self: Tensor, value: Any) -> Tensor:

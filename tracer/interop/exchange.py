@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..core.device import require_cpu
-from ..core.dlpack import dlpack
+from ..core.device import moved
+from ..core.dlpack import dlpack, dlpack_device
 from ..core.tensor import Tensor
 from .numpy_protocol import array_function, array_ufunc
-
-
-def dlpack_device(self: Tensor) -> tuple[int, int]:
-    """DLPack's kind and number of the device: the CPU."""
-    return 1, 0
 
 
 def array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
@@ -25,9 +20,8 @@ def array_namespace(self: Tensor, *, api_version: str | None = None) -> Any:
 
 
 def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
-    """The tensor itself: there is one device."""
-    require_cpu(device)
-    return self
+    """The tensor on another device; the tensor itself if it is there. Raises RuntimeError if there is no such device."""
+    return moved(self, device)
 
 
 def attach() -> None:

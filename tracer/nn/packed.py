@@ -24,7 +24,7 @@ def inverse_permutation(order: Tensor | None) -> Tensor | None:
     inverse = [0] * len(places)
     for i, p in enumerate(places):
         inverse[p] = i
-    return tensor(inverse, dtype=int64)
+    return tensor(inverse, dtype=int64, device=order.device)
 
 
 class PackedSequence(_Fields):
@@ -57,9 +57,12 @@ class PackedSequence(_Fields):
         return PackedSequence(data, *self[1:])
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """With ``data`` in another dtype; the object itself if nothing changes."""
+        """With ``data`` in another dtype or on another device; the object itself if nothing changes. ``batch_sizes`` stay."""
         data = self.data.to(*args, **kwargs)
-        return self if data is self.data else self.with_data(data)
+        if data is self.data:
+            return self
+        order = [None if t is None else t.to(data.device) for t in (self.sorted_indices, self.unsorted_indices)]
+        return PackedSequence(data, self.batch_sizes, *order)
 
     def _cast(self, dtype: DType) -> PackedSequence:
         return self.to(dtype=dtype)
@@ -89,19 +92,19 @@ class PackedSequence(_Fields):
         return self._cast(uint8)
 
     def cpu(self) -> PackedSequence:
-        return self
+        return self.to("cpu")
 
-    def cuda(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """Raises RuntimeError: tensors live on the CPU."""
-        self.data.cuda(*args, **kwargs)
-        return self
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> PackedSequence:
+        """On a CUDA device. Raises RuntimeError if there is none."""
+        return self.to("cuda" if device is None else device, non_blocking=non_blocking)
 
     def pin_memory(self) -> PackedSequence:
-        return self
+        """In page-locked memory, as ``Tensor.pin_memory``."""
+        return PackedSequence(*(None if t is None else t.pin_memory() for t in self))
 
     def is_pinned(self) -> bool:
-        return False
+        return self.data.is_pinned()
 
     @property
     def is_cuda(self) -> bool:
-        return False
+        return self.data.is_cuda

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.context import context
 from ..core.device import CHOSEN, array_on, get_default_device, memory_for_new, moved
+from ..core.pinning import pin_memory
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 
-_IGNORED = ("layout", "pin_memory", "memory_format", "names", "non_blocking")
+_IGNORED = ("layout", "memory_format", "names", "non_blocking")
 
 
 def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -50,7 +51,9 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if device is None and USED and args and isinstance(args[0], Tensor) and _is_beside(function.__name__):
             device = args[0].device
         target = memory_for_new(device) if device is not None or CHOSEN else None
+        pin = False
         if more:
+            pin = more.pop("pin_memory", False)
             for name in _IGNORED:
                 more.pop(name, None)
             if more.get("dtype") is not None:
@@ -58,6 +61,8 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         t = function(*args, **more)
         if target is not None:
             t._data = array_on(t._data, target)
+        if pin:
+            t = pin_memory(t)
         return t if out is None else out.copy_(t)
 
     return make

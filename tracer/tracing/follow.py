@@ -14,7 +14,7 @@ import numpy as np
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
-from ..runtime.devices import address, contiguous
+from ..runtime.devices import DeviceError, address, contiguous
 from ..runtime.support.objects import reads_arrays
 from .applications import Application
 from .calls import storage
@@ -322,6 +322,8 @@ class PathRun:
                     self._run_followed(node, function)
                 else:
                     self._run_program(node, function)
+            except DeviceError:
+                raise
             except (IndexError, RuntimeError, MemoryError):  # the function raises it in the right place
                 raise Left from None
         try:
@@ -349,6 +351,8 @@ class PathRun:
         before = [arrays[i].copy() for i in program.unsafe] if program.unsafe else ()
         try:
             return program.run([*map(address, arrays)])
+        except DeviceError:
+            raise
         except (IndexError, RuntimeError, MemoryError):
             for i, old in zip(program.unsafe, before, strict=True):
                 np.copyto(arrays[i], old)

@@ -12,7 +12,7 @@ import numpy as np
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
-from ..runtime.devices import address, contiguous
+from ..runtime.devices import DeviceError, address, contiguous
 from .calls import Call, storage
 from .ending import Ending, Recorded, whole
 from .graph_function import Executable, GraphFunction
@@ -223,6 +223,8 @@ class Trace(Recorded):
                 run.outputs = function.call(arrays, [self.fetch(i, call) for i in range(len(arrays))])
             else:
                 run.outputs = [wrap(a) for a in function.plain.run(addresses)]
+        except DeviceError:
+            raise
         except (IndexError, RuntimeError, MemoryError):
             for i, old in zip(program.unsafe, before, strict=True):
                 np.copyto(arrays[i], old)

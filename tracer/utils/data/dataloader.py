@@ -59,6 +59,20 @@ def default_convert(data: Any) -> Any:
     return data
 
 
+def _pinned(data: Any) -> Any:
+    """A batch with its tensors in page-locked memory, also inside dicts and sequences, and what has a method ``pin_memory``."""
+    if hasattr(data, "pin_memory"):
+        return data.pin_memory()
+    if isinstance(data, Mapping):
+        return {key: _pinned(value) for key, value in data.items()}
+    if isinstance(data, tuple):
+        parts = [_pinned(x) for x in data]
+        return type(data)(*parts) if hasattr(data, "_fields") else tuple(parts)
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return [_pinned(x) for x in data]
+    return data
+
+
 class WorkerInfo(NamedTuple):
     """A worker process: its number, the number of workers, its random seed, and the data set."""
 
@@ -112,8 +126,9 @@ class DataLoader(Generic[T]):
     ``sampler`` gives the positions, ``batch_sampler`` lists of them; None is in order, in lists of ``batch_size``.
     ``drop_last`` leaves out a last batch that is smaller. ``collate_fn`` makes a batch of a list of samples; None is
     ``default_collate``, which stacks tensors of any dtype along a new first axis. ``num_workers``: the number of processes that
-    load samples; 0 is this process. ``worker_init_fn`` is called in each with its number, unless None. ``pin_memory``,
-    ``timeout`` and ``persistent_workers`` have no effect.
+    load samples; 0 is this process. ``worker_init_fn`` is called in each with its number, unless None. ``pin_memory``: the
+    tensors of a batch are copied to page-locked memory (``Tensor.pin_memory``). ``timeout`` and ``persistent_workers`` have no
+    effect.
 
     Raises ValueError for options that exclude each other, a batch size below 1, and a negative number of workers.
     """
@@ -141,7 +156,7 @@ class DataLoader(Generic[T]):
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
             raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
         self.dataset, self.num_workers, self.drop_last = dataset, num_workers, drop_last
-        self.worker_init_fn, self.generator = worker_init_fn, generator
+        self.worker_init_fn, self.generator, self.pin_memory = worker_init_fn, generator, pin_memory
         self.collate_fn = collate_fn or (default_collate if batch_size is not None else default_convert)
         self.batch_size = None if batch_sampler is not None else batch_size
         if isinstance(dataset, IterableDataset):
@@ -163,6 +178,10 @@ class DataLoader(Generic[T]):
         return len(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
+        batches = self._batches()
+        return map(_pinned, batches) if self.pin_memory else batches
+
+    def _batches(self) -> Iterator[Any]:
         if isinstance(self.dataset, IterableDataset):
             return self._stream()
         fetch = _Fetch(self.dataset, self.collate_fn)

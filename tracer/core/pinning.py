@@ -1,0 +1,52 @@
+"""Page-locked memory, and copies that are not waited for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir import ops as P
+from ..runtime.devices import DeviceArray, Memory
+from ..runtime.devices.device import device_named, devices_of
+from ..runtime.devices.pinned import owner_of, pinned
+from .context import context
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from ..cuda import Stream
+
+
+def is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether the tensor is in page-locked memory of the host, from which a device copies while the host goes on."""
+    return self._data.__class__ is np.ndarray and owner_of(self._data) is not None
+
+
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in page-locked memory; the tensor itself if it is there, or if there is no device to copy to.
+
+    Raises RuntimeError for a tensor on a device.
+    """
+    if isinstance(self._data, DeviceArray):
+        raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
+    if is_pinned(self) or not devices_of("cuda"):
+        return self
+    if context.recorder is not None:
+        context.recorder.give_up("pins memory")
+    made: Tensor = P.copy(self)
+    data = pinned(device_named("cuda"), self._data.shape, self._data.dtype)
+    data[...] = self._data
+    made._data = data
+    return made
+
+
+def record_stream(self: Tensor, stream: Stream) -> None:
+    """Notes that work in a stream uses the tensor. Its memory is not given to another one before that work has finished.
+
+    Needed if the tensor was made in another stream, and may be deleted while the work is under way. Raises RuntimeError for a
+    tensor that is not on a device.
+    """
+    if not isinstance(self._data, DeviceArray):
+        raise RuntimeError(f"record_stream(): expected a tensor on a CUDA device, but it is on '{self.device}'")
+    if isinstance(self._data.memory, Memory):  # foreign memory is its owner's
+        self._data.memory.used_by(stream.cuda_stream)

@@ -160,8 +160,7 @@ def _decode(data: bytes) -> Any:
         if entry["dtype"] not in _DTYPES:
             raise ValueError(f"{name!r} has the dtype {entry['dtype']}, which tensors do not support")
         # A copy, because the bytes are read-only.
-        array = np.frombuffer(bytearray(entry["data"]), _DTYPES[entry["dtype"]])
-        arrays[name] = array.reshape(entry["shape"])
+        arrays[name] = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).copy().reshape(entry["shape"])
     structure = header.get("__metadata__", {}).get(_KEY)
     if structure is None:
         return {name: wrap(array) for name, array in arrays.items()}

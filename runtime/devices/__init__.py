@@ -5,6 +5,7 @@ from .array import (
     Borrowed,
     DeviceArray,
     Memory,
+    Part,
     address,
     borrowed,
     bounds,
@@ -14,6 +15,7 @@ from .array import (
     to_host,
 )
 from .device import Applying, Device, DeviceError, device_named, devices_of, is_registered
+from .pinned import Pinned
 
 __all__ = [
     "USED",
@@ -23,6 +25,8 @@ __all__ = [
     "DeviceArray",
     "DeviceError",
     "Memory",
+    "Part",
+    "Pinned",
     "address",
     "borrowed",
     "bounds",

@@ -69,13 +69,28 @@ class Flags:
         self.writeable = True
 
 
+class Part:
+    """A part of an allocation that shares no bytes with other parts."""
+
+    __slots__ = ("device", "whole")
+
+    def __init__(self, whole: Memory):
+        self.device, self.whole = whole.device, whole
+
+    def used_by(self, stream: int) -> None:
+        self.whole.used_by(stream)
+
+
 class Borrowed:
-    """Memory that another object owns, which is kept alive."""
+    """Memory that another object owns, which is kept alive. That of other packages is its owner's affair: streams too."""
 
     __slots__ = ("device", "owner")
 
     def __init__(self, device: Device, owner: object = None):
         self.device, self.owner = device, owner
+
+    def used_by(self, stream: int) -> None:
+        pass
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -83,7 +98,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     __slots__ = ("__weakref__", "layout", "memory")
 
-    def __init__(self, layout: np.ndarray[Any, Any], memory: Memory | Borrowed):
+    def __init__(self, layout: np.ndarray[Any, Any], memory: Memory | Part | Borrowed):
         self.layout, self.memory = layout, memory
 
     # What NumPy's arrays have, without their elements.

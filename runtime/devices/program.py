@@ -19,8 +19,13 @@ from ...ir.parse import parse_graph
 from ...ir.types import TensorType, float32
 from ..programs.plan import STATUS, Plan, StepKind
 from ..programs.program import ERRORS
-from .array import Borrowed, DeviceArray, Memory, read_bytes, to_device, to_host, warn_of
+from ..support.objects import address as host_address
+from .array import Borrowed, DeviceArray, Memory, Part, read_bytes, to_device, to_host, warn_of
 from .device import Device, Kernel, Product, Task
+from .pinned import pinned
+
+_APART = 256  # bytes: the alignment of values
+_SMALL = 1 << 14  # bytes: results up to this size, gradients of small layers for example, share one allocation
 
 
 class DeviceProgram:
@@ -30,15 +35,41 @@ class DeviceProgram:
 
     def __init__(self, plan: Plan, device: Device, on_host: frozenset[int] = frozenset()):
         """``on_host``: inputs in the host's memory. They are copied to the device, and back if they are updated."""
-        self.plan, self.device, self.on_host = plan, device, on_host
+        self.plan, self.device, self.on_host = plan, device, sorted(on_host)
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
-        self._words = np.array(plan.words or [0], np.int64)
-        self._constants = Memory(device, len(plan.constants)) if plan.constants else None
-        if self._constants is not None:
-            device.write(self._constants.address, np.frombuffer(plan.constants, np.uint8))
-        self._checks = any(kind.checks for kind in self.steps)
-        self._clear = to_device(np.zeros(STATUS * len(plan.steps), np.uint8), device) if self._checks else None
+        self._constants = to_device(np.frombuffer(plan.constants, np.uint8), device) if plan.constants else None
+        checks = any(kind.checks for kind in self.steps)
+        self._clear = to_device(np.zeros(STATUS * len(plan.steps), np.uint8), device) if checks else None
         self._parts = _parts(plan, device)
+        self._given = _Packed([plan.inputs[i] for i in self.on_host])
+        self._blocks = _blocks([plan.outputs[k] for k in plan.results])
+        self._updated = sorted(on_host & set(plan.updates.values()))
+        self._words, self._where, self._which = self._relocated()
+
+    def _relocated(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The words, with offsets instead of addresses; the positions of those; and for each the number of its base: an input,
+        a block of results, the arena, the step's status cells, or the inputs from the host.
+        """
+        plan = self.plan
+        words = np.array(plan.words or [0], np.int64)
+        bases = len(plan.inputs) + len(self._blocks)
+        places = {len(plan.inputs) + k: place for k, place in self._result_places().items()}
+        places |= {i: (bases + 2, offset) for i, offset in zip(self.on_host, self._given.offsets, strict=True)}
+        rows = [(position, *places.get(slot, (slot, 0)), offset) for position, slot, offset in plan.patches]
+        for position, _, start, offset in rows:
+            words[position] = start + offset
+        found = [(position, base) for position, base, _, _ in rows]
+        for number, base in enumerate(("arena", "status")):
+            found += [(position, bases + number) for position in plan.relocations.get(base, ())]
+        if self._constants is not None:
+            words[plan.relocations.get("constants", [])] += self._constants.address
+        where, which = np.array(found or np.zeros((0, 2)), np.int64).T
+        return words, where, which
+
+    def _result_places(self) -> dict[int, tuple[int, int]]:
+        """For each result, the number of its base and its offset."""
+        first = len(self.plan.inputs)
+        return {k: (first + b, offset) for b, block in enumerate(self._blocks) for k, offset in block.places.items()}
 
     @property
     def steps(self) -> list[StepKind]:
@@ -56,32 +87,25 @@ class DeviceProgram:
         Raises IndexError if a position is out of range, RuntimeError for an integer division by zero.
         """
         plan, device = self.plan, self.device
-        types = [plan.outputs[k] for k in plan.results]
-        results = [Memory(device, t.nbytes).array(t.shape, t.dtype.numpy) for t in types]
+        results: dict[int, DeviceArray] = {}
+        bases = list(inputs)
+        for block in self._blocks:
+            bases.append(block.allocate(device, results))
         arena = Memory(device, plan.arena) if plan.arena else None
-        status = None if self._clear is None else self._clear.copy().memory
+        status = None if self._clear is None else self._clear.copy()
+        given = self._given.copied(device, [inputs[i] for i in self.on_host]) if self.on_host else None
+        bases += [0 if x is None else x.address for x in (arena, status, given)]
         words = self._words.copy()
-        bases = {"arena": arena, "constants": self._constants, "status": status}
-        for base, positions in plan.relocations.items():
-            if (memory := bases[base]) is not None:
-                words[positions] += memory.address
-        copies = {i: self._copy_of(i, inputs[i]) for i in self.on_host}
-        slots = [*(copies[i].address if i in copies else a for i, a in enumerate(inputs)), *(a.address for a in results)]
-        for position, slot, offset in plan.patches:
-            words[position] = slots[slot] + offset
+        words[self._where] += np.array(bases, np.int64)[self._which]
         for part in self._parts:
             part.start(words)
         if status is not None:
-            self._raise_failure(read_bytes(device, status.address, STATUS * len(plan.steps)).view(np.int64).reshape(-1, 2))
-        for i in copies.keys() & set(plan.updates.values()):
-            new = to_host(copies[i])
+            self._raise_failure(to_host(status).view(np.int64).reshape(-1, 2))
+        for i in self._updated:
+            assert given is not None
+            new = read_bytes(device, given.address + self._given.offsets[self.on_host.index(i)], plan.inputs[i].nbytes)
             ctypes.memmove(inputs[i], new.ctypes.data, new.nbytes)
-        return results
-
-    def _copy_of(self, i: int, where: int) -> DeviceArray:
-        type_ = self.plan.inputs[i]
-        data = np.frombuffer(ctypes.string_at(where, type_.nbytes), type_.dtype.numpy)
-        return to_device(data.reshape(type_.shape), self.device)
+        return [results[k] for k in range(len(results))]
 
     def _raise_failure(self, status: np.ndarray[Any, Any]) -> None:
         for i, loc in self.plan.locs.items():
@@ -89,6 +113,50 @@ class DeviceProgram:
             if site:
                 error, message = self.steps[i].checks[site - 1]
                 raise ERRORS[error](message.format(bad) + (f" ({loc})" if loc else ""))
+
+
+class _Packed:
+    """Places for some values in one piece of memory."""
+
+    def __init__(self, types: Sequence[TensorType]):
+        self.types = types
+        *self.offsets, self.nbytes = itertools.accumulate([-(-t.nbytes // _APART) * _APART for t in types], initial=0)
+
+    def copied(self, device: Device, where: Sequence[int]) -> Memory:
+        """A copy of values at these addresses of the host, on the device. The host does not wait for it."""
+        staged = pinned(device, (self.nbytes,), np.dtype(np.uint8))
+        start = host_address(staged)
+        for offset, address, t in zip(self.offsets, where, self.types, strict=True):
+            ctypes.memmove(start + offset, address, t.nbytes)
+        found = to_device(staged, device, wait=False).memory
+        assert isinstance(found, Memory)
+        return found
+
+
+class _Block(_Packed):
+    """Results that share an allocation. ``numbers`` are theirs among all results."""
+
+    def __init__(self, numbers: Sequence[int], types: Sequence[TensorType]):
+        super().__init__(types)
+        self.places = dict(zip(numbers, self.offsets, strict=True))
+        self._layouts = [(k, t.shape, t.dtype.numpy, offset) for (k, offset), t in zip(self.places.items(), types, strict=True)]
+
+    def allocate(self, device: Device, results: dict[int, DeviceArray]) -> int:
+        """The address of new memory for the results, which are entered into ``results``."""
+        memory = Memory(device, self.nbytes)
+        whole = device.layout(memory.address, (max(self.nbytes, 1),), np.dtype(np.uint8))
+        for k, shape, dtype, offset in self._layouts:
+            results[k] = DeviceArray(np.ndarray(shape, dtype, whole, offset), Part(memory))  # type: ignore[arg-type]
+        return memory.address
+
+
+def _blocks(types: Sequence[TensorType]) -> list[_Block]:
+    """The allocations of the results: one for all small ones, one for each of the others. A number is often kept, a loss for
+    example, and would keep the others: it has its own too.
+    """
+    small = [k for k, t in enumerate(types) if t.nbytes <= _SMALL and t.numel > 1]
+    others = [[k] for k in range(len(types)) if k not in small]
+    return [_Block(numbers, [types[k] for k in numbers]) for numbers in (*([small] if small else []), *others)]
 
 
 def _parts(plan: Plan, device: Device) -> list[_OnDevice | _OnHost]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir import ops as P
-from ..runtime.devices import DeviceArray, Memory
+from ..runtime.devices import DeviceArray
 from ..runtime.devices.device import device_named, devices_of
 from ..runtime.devices.pinned import owner_of, pinned
 from .context import context
@@ -48,5 +48,4 @@ def record_stream(self: Tensor, stream: Stream) -> None:
     """
     if not isinstance(self._data, DeviceArray):
         raise RuntimeError(f"record_stream(): expected a tensor on a CUDA device, but it is on '{self.device}'")
-    if isinstance(self._data.memory, Memory):  # foreign memory is its owner's
-        self._data.memory.used_by(stream.cuda_stream)
+    self._data.memory.used_by(stream.cuda_stream)

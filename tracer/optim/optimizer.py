@@ -243,13 +243,13 @@ class Optimizer(Announcing):
         return text + ")"
 
     def _state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Any]:
-        """The parameter's state, created at its first step, from names and functions that create the tensors."""
+        """The parameter's state, created on its device at its first step, from names and functions that create the tensors."""
         state = self.state.get(p)
         if state is None:
             state = self.state[p] = AnnouncingDict()
         for name, f in make.items():
             if state.get(name) is None:
-                state[name] = f()
+                state[name] = near(f(), p)
         return state
 
     def state_dict(self) -> dict[str, Any]:
@@ -294,7 +294,7 @@ def _loaded(p: Tensor, state: dict[str, Any]) -> AnnouncingDict:
 
     def copied(name: str, value: Any) -> Any:
         if isinstance(value, Tensor):
-            value = value.detach().clone() if name == "step" else near(value.detach().clone(), p)
+            value = near(value.detach().clone(), p)
             return value.to(p.dtype) if name != "step" and p.is_floating_point() and value.ndim else value
         if isinstance(value, list):
             return [copied(name, v) for v in value]

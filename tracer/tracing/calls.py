@@ -11,6 +11,7 @@ import numpy as np
 
 from ..autograd.hooks import RemovableHandle
 from ..core.tensor import Tensor, wrap
+from ..runtime.devices import Memory, Part, Pinned
 from .alike import Sharing
 from .announce import Announcing
 from .arrays import Changeable, Elements, is_input
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 FLATTENED = (list, dict, collections.deque)  # and their subclasses
 
 
+FOREIGN = object()  # stands for the owner of all memory of other packages, whose objects do not tell where it is
+_OWNERS = (Memory, Part, Pinned)
+
+
 def storage(data: np.ndarray) -> Any:
-    """The object that owns an array's memory."""
+    """The object that owns an array's memory; ``FOREIGN`` if it is no array and was not made here."""
     while data.base is not None:
         if not isinstance(data.base, np.ndarray):
-            return data.base
+            return data.base if isinstance(data.base, _OWNERS) else FOREIGN
         data = data.base
     return data
 
@@ -108,7 +113,7 @@ class Call:
         if environment.slots:
             self._add_slots(environment, tokens)
         self._sharing: Sharing | None = None
-        if len(set(self.storages)) < len(self.storages):
+        if self.is_foreign or len(set(self.storages)) < len(self.storages):
             self._sharing = Sharing(self.tensors, {*map(id, self.arrays.values())})
         captured = environment.captured
         if captured:
@@ -120,6 +125,11 @@ class Call:
         self.key: tuple = self.structure
         if self.ints or self._sharing is not None:
             self.settle()
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a tensor is on memory of another package, which others may be on too."""
+        return id(FOREIGN) in self.storages
 
     def settle(self) -> None:
         """Creates the key from the structure, the constant ints, and which tensors are the same."""

@@ -25,7 +25,7 @@ from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..core.waiting import WAITING, wait
 from ..runtime.support import memory, objects
 from .alike import is_only_read
-from .calls import Call, is_settled, storage
+from .calls import FOREIGN, Call, is_settled, storage
 from .compiled_node import NOTHING, CompiledNode, Result
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, OF_A_TENSOR, is_static
@@ -329,17 +329,20 @@ class _Writer:
             return
         told = self.environment.told_apart(call.structure)
         alike = told is not None and not told and all(map(is_only_read, call.tensors))
+        written = bool(self.trace.written)
+        if written and (call.is_foreign or id(FOREIGN) in self.trace.storages):
+            raise Unwritten
         if not alike and len(set(call.storages)) < n:
             raise Unwritten
         # An array that the program checks owns its memory.
-        for k in range(n) if not alike or self.trace.written else ():
+        for k in range(n) if not alike or written else ():
             owns = f"id(d{k})" if k in self.looked_at else f"id(d{k} if d{k}.base is None else storage(d{k}))"
             self.say(f"s{k} = {owns}")
         names = ", ".join(f"s{k}" for k in range(n))
         if n > 1 and not alike:
             self.require("s0 != s1" if n == 2 else f"len({{{names}}}) == {n}")
-        if self.trace.written:
-            self.require(f"{self.constant(self.trace)}.storages.isdisjoint(({names},))")
+        if written:  # what is foreign may be anywhere
+            self.require(f"{self.constant(self.trace)}.storages.isdisjoint(({names},)) and {id(FOREIGN)} not in ({names},)")
         captured = self.environment.captured
         if captured:
             if any(id(t) in captured or id(t._root()) in captured for t in self.call.tensors):

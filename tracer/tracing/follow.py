@@ -17,9 +17,9 @@ from ..ir.graph import Graph
 from ..runtime.devices import DeviceError, address, contiguous
 from ..runtime.support.objects import reads_arrays
 from .applications import Application
-from .calls import storage
+from .calls import FOREIGN, storage
 from .entered import Entered
-from .overlap import is_written_over
+from .overlap import is_written_over, overlap
 from .placement import device_of
 from .scalars import ERRORS, static
 from .tape import Decision, Gradient, Input, Look
@@ -298,7 +298,11 @@ class PathRun:
             closing.apart = known, {id(storage(a)) for a, _ in fixed}, [a for a, i in fixed if i in changed]
         if not all(a.flags.writeable for a in closing.apart[2]):
             raise Unseen(node)
-        if not closing.apart[1].isdisjoint(self.call.storages):
+        if self.call.is_foreign or id(FOREIGN) in closing.apart[1]:
+            held = [a for _, its in spans for a in its.arrays.values()]
+            if overlap(held, [t._data for t in self.call.tensors]):
+                raise Unseen(node)
+        elif not closing.apart[1].isdisjoint(self.call.storages):
             raise Unseen(node)
         loose = [(inputs.all[i], inputs.before + i) for inputs, its in spans for i in its.loose]
         for x, i in loose:

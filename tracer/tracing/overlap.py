@@ -35,6 +35,11 @@ def is_written_over(arrays: Iterable[tuple[np.ndarray, bool]]) -> bool:
     return False
 
 
+def overlap(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    """Whether one of some arrays shares memory with one of others."""
+    return any(i < len(some) <= j for i, j in overlapping([*some, *others]))
+
+
 def _bounds(a: np.ndarray) -> tuple[int, int]:
     """The start and end of an array's memory."""
     if a.flags.c_contiguous:

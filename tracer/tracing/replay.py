@@ -13,11 +13,11 @@ from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
 from ..runtime.devices import DeviceError, address, contiguous
-from .calls import Call, storage
+from .calls import FOREIGN, Call, storage
 from .ending import Ending, Recorded, whole
 from .graph_function import Executable, GraphFunction
 from .kinds import alive
-from .overlap import is_written_over
+from .overlap import is_written_over, overlap
 from .recorder import Recorder
 from .scalars import static
 from .sources import Source
@@ -181,7 +181,12 @@ class Trace(Recorded):
     def _apart(self, call: Call) -> bool:
         """True if the call's tensors share no memory with captured ones, where something is changed."""
         moving = {id(storage(a)) for i in self.moving if (a := self.arrays[i]) is not None}
-        if not (self.storages | moving).isdisjoint(call.storages):
+        mine = self.storages | moving
+        if call.is_foreign or id(FOREIGN) in mine:
+            fixed = [self.arrays[i] for i in self.fixed if self.arrays[i] is not None]
+            if overlap(fixed, [t._data for t in call.tensors]):
+                return False
+        elif not mine.isdisjoint(call.storages):
             return False
         for i, _ in self.gradients:
             if not self.sources[i].is_held:  # an argument's: its memory is unknown

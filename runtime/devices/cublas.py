@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,8 @@ class _Prepared:
         self.operation, self.layouts, self.algorithm, self.numbers = operation, layouts, algorithm, numbers
 
     def __del__(self) -> None:
+        if sys.is_finalizing():
+            return
         lt.matmul_desc_destroy(self.operation)
         for layout in self.layouts:
             lt.matrix_layout_destroy(layout)

@@ -11,6 +11,7 @@ one another.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,7 +96,7 @@ class CudaGraph:
         return checked(graph)
 
     def __del__(self) -> None:
-        if hasattr(self, "_graph"):
+        if hasattr(self, "_graph") and not sys.is_finalizing():  # then modules are gone, and the driver ends with the process
             self._device.enter()
             if hasattr(self, "_executable"):
                 driver.cuGraphExecDestroy(self._executable)

@@ -11,7 +11,7 @@ from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ir.types import bfloat16, float64
 from ..ops import create
-from .optimizer import Optimizer, ParamGroup, require, zeros_for
+from .optimizer import Optimizer, ParamGroup, number_for, require, zeros_for
 
 
 class _Real(Optimizer):
@@ -61,7 +61,7 @@ class Adafactor(_Real):
             eps1 = ops.finfo(p.dtype).eps if group["eps"][0] is None else group["eps"][0]
             matrix = p.ndim > 1
             zeros = {"row_var": _rows(p), "col_var": _columns(p)} if matrix else {"variance": zeros_for(p)}
-            state = self._state(p, step=create.zeros, **zeros)
+            state = self._state(p, step=number_for(p), **zeros)
             state["step"].add_(1)
             step = state["step"].to(float64)
             fresh = ops.pow(step, group["beta2_decay"]).to(p.dtype)  # 1 - beta2

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..core.tensor import Tensor
 from ..ir.types import float64
-from ..ops import create, pointwise
+from ..ops import pointwise
 from ..ops.pointwise import where
-from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
+from .optimizer import Optimizer, ParamGroup, number_for, options, regularized, require, zeros_for
 
 
 class AdamLike(Optimizer):
@@ -43,7 +43,7 @@ class AdamLike(Optimizer):
         beta1, beta2 = group["betas"]
         state = self._state(
             p,
-            step=create.zeros,
+            step=number_for(p),
             exp_avg=zeros_for(p),
             exp_avg_sq=zeros_for(p),
             **more,
@@ -140,7 +140,7 @@ class NAdam(AdamLike):
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["momentum_decay"]
         for p in params:
             g = self._gradient(p, group)
-            state, mean, square, t = self._moments(p, g, group, mu_product=create.ones)
+            state, mean, square, t = self._moments(p, g, group, mu_product=number_for(p, 1.0))
             mu = beta1 * (1 - 0.5 * 0.96 ** (t * decay))
             mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * decay))
             state["mu_product"].copy_(state["mu_product"] * mu)
@@ -206,7 +206,7 @@ class Adamax(AdamLike):
             g = self._gradient(p, group)
             state = self._state(
                 p,
-                step=create.zeros,
+                step=number_for(p),
                 exp_avg=zeros_for(p),
                 exp_inf=zeros_for(p),
             )

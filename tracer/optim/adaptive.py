@@ -8,7 +8,7 @@ from typing import Any
 from ..core.tensor import Tensor
 from ..ir.types import float64
 from ..ops import create
-from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
+from .optimizer import Optimizer, ParamGroup, number_for, options, regularized, require, zeros_for
 
 
 class Adagrad(Optimizer):
@@ -44,7 +44,7 @@ class Adagrad(Optimizer):
     def _initial(p: Tensor, group: ParamGroup) -> dict[str, Any]:
         first = group["initial_accumulator_value"]
         first = complex(first, first) if p.is_complex() else first
-        return {"step": create.zeros, "sum": lambda: create.full_like(p, first)}
+        return {"step": number_for(p), "sum": lambda: create.full_like(p, first)}
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         for p in params:
@@ -86,7 +86,7 @@ class Adadelta(Optimizer):
             g = regularized(p, group)
             state = self._state(
                 p,
-                step=create.zeros,
+                step=number_for(p),
                 square_avg=zeros_for(p),
                 acc_delta=zeros_for(p),
             )
@@ -132,7 +132,7 @@ class RMSprop(Optimizer):
             zeros = zeros_for(p)
             more = {"momentum_buffer": zeros} if momentum > 0 else {}
             more |= {"grad_avg": zeros} if group["centered"] else {}
-            state = self._state(p, step=create.zeros, square_avg=zeros, **more)
+            state = self._state(p, step=number_for(p), square_avg=zeros, **more)
             square = state["square_avg"]
             state["step"].add_(1)
             square.copy_(square * alpha + g * g * (1 - alpha))

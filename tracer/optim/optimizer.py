@@ -11,7 +11,7 @@ from typing import Any
 from ..autograd.hooks import RemovableHandle
 from ..autograd.modes import enable_grad, no_grad, set_grad_enabled
 from ..core.context import structure_changed
-from ..core.device import near
+from ..core.device import beside, near
 from ..core.tensor import Tensor
 from ..nn.module import zero_grads
 from ..ops import create
@@ -243,13 +243,13 @@ class Optimizer(Announcing):
         return text + ")"
 
     def _state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Any]:
-        """The parameter's state, created on its device at its first step, from names and functions that create the tensors."""
+        """The parameter's state, created at its first step, from names and functions that create the tensors."""
         state = self.state.get(p)
         if state is None:
             state = self.state[p] = AnnouncingDict()
         for name, f in make.items():
             if state.get(name) is None:
-                state[name] = near(f(), p)
+                state[name] = f()
         return state
 
     def state_dict(self) -> dict[str, Any]:
@@ -358,6 +358,11 @@ def options(names: str, given: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise TypeError(f"__init__() got an unexpected keyword argument '{name}'")
     return {name: given.get(name, _OPTIONS[name]) for name in known}
+
+
+def number_for(p: Tensor, start: float = 0.0) -> Callable[[], Tensor]:
+    """A function that creates a number of a parameter's state, on the parameter's device."""
+    return functools.partial(create.full, (), start, device=beside(p))
 
 
 def zeros_for(p: Tensor) -> Callable[[], Tensor]:

@@ -9,7 +9,7 @@ from ..core.tensor import Tensor
 from ..ir.types import float64
 from ..ops import create, pointwise
 from ..ops.pointwise import where
-from .optimizer import Optimizer, ParamGroup, options, regularized, require, zeros_for
+from .optimizer import Optimizer, ParamGroup, number_for, options, regularized, require, zeros_for
 
 
 class SGD(Optimizer):
@@ -81,9 +81,9 @@ class ASGD(Optimizer):
             g = regularized(p, group)
             state = self._state(
                 p,
-                step=create.zeros,
-                eta=lambda: create.ones() * lr,
-                mu=create.ones,
+                step=number_for(p),
+                eta=lambda: number_for(p, 1.0)() * lr,
+                mu=number_for(p, 1.0),
                 ax=zeros_for(p),
             )
             step, eta, mu, average = state["step"], state["eta"], state["mu"], state["ax"]
@@ -126,7 +126,7 @@ class Rprop(Optimizer):
             def first(p: Tensor = p) -> Tensor:
                 return create.zeros_like(p) + lr
 
-            state = self._state(p, step=create.zeros, prev=zeros_for(p), step_size=first)
+            state = self._state(p, step=number_for(p), prev=zeros_for(p), step_size=first)
             state["step"].add_(1)
             turn = g * state["prev"]
             before = state["step_size"]

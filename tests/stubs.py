@@ -47,6 +47,7 @@ FOUND = {
     "DType": "tracer.ir.types",
     "Generator": "tracer.random",
     "QR": "tracer.linalg",
+    "Stream": "tracer.cuda",
     "Tensor": "tracer.core.tensor",
     **dict.fromkeys(("Number", "Operand"), "tracer.ops.common"),
 }

@@ -46,6 +46,7 @@ from .core.dlpack import from_dlpack as from_dlpack
 from . import func as func
 from .linalg.factorizations import geqrf as geqrf
 from .core.device import get_default_device as get_default_device
+from .core.precision import get_float32_matmul_precision as get_float32_matmul_precision
 from .core.threads import get_num_threads as get_num_threads
 from .random import get_rng_state as get_rng_state
 from .interop.layers import grid_sampler as grid_sampler
@@ -88,6 +89,7 @@ from . import random as random
 from .serialization import save as save
 from .random import seed as seed
 from .core.device import set_default_device as set_default_device
+from .core.precision import set_float32_matmul_precision as set_float32_matmul_precision
 from .autograd.modes import set_grad_enabled as set_grad_enabled
 from .core.threads import set_num_threads as set_num_threads
 from .random import set_rng_state as set_rng_state

@@ -181,7 +181,7 @@ class Event:
 
 
 class Stream:
-    """An order of work on a device; None is the current device. Work in different streams runs at the same time unless an event
+    """An order of work on ``device``; None is the current one. Work in different streams runs at the same time unless an event
     or a synchronisation orders it. There are 32 streams of each ``priority``, given in turn; lower priorities run first. Raises
     RuntimeError for a device that does not exist.
     """

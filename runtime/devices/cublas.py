@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -39,7 +38,7 @@ class Library:
         self._size = (32 if device.capability[0] >= 9 else 4) * _MIB  # what NVIDIA recommends
         self._workspaces: dict[int, Memory] = {}
         self._prepared = functools.lru_cache(maxsize=4096)(self._prepare)
-        self.capturing_stream = device.create_stream(0)
+        self.capturing, self.capturing_stream = threading.Lock(), device.create_stream(0)
 
     def workspace(self, stream: int) -> int:
         """The address of the workspace of a stream's products, which follow one another."""
@@ -110,7 +109,7 @@ class _Prepared:
         self.operation, self.layouts, self.algorithm, self.numbers = operation, layouts, algorithm, numbers
 
     def __del__(self) -> None:
-        if sys.is_finalizing():
+        if lt is None:  # modules are emptied when the interpreter ends
             return
         lt.matmul_desc_destroy(self.operation)
         for layout in self.layouts:

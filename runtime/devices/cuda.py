@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -194,7 +193,7 @@ class _Event:
         self.handle = checked(driver.cuEventCreate(flags.CU_EVENT_DEFAULT if timed else flags.CU_EVENT_DISABLE_TIMING))
 
     def __del__(self) -> None:
-        if hasattr(self, "handle") and not sys.is_finalizing():
+        if hasattr(self, "handle") and driver is not None:  # modules are emptied when the interpreter ends
             self._device.enter()
             driver.cuEventDestroy(self.handle)
 

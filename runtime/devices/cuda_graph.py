@@ -11,7 +11,6 @@ one another.
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,57 +20,75 @@ from cuda.bindings import driver
 from .cuda import Cuda, Packed, checked
 from .device import Kernel, Product, Task
 
+_KEPT = 2  # executable graphs: a result's memory is often used in turn with that of the result before
+
+
+class _Bound:
+    """An executable graph, the words that are its arguments, and the stream whose workspace its products use."""
+
+    def __init__(self, executable: Any, words: np.ndarray[Any, Any], stream: int):
+        self.executable, self.words, self.stream = executable, words, stream
+
 
 class CudaGraph:
     def __init__(self, device: Cuda, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]):
         self._device, self._tasks, self._spans, self._after = device, tasks, spans, _one_by_one(tasks, after)
         self._owner = np.repeat(np.arange(len(tasks)), [span.stop - span.start for span in spans])  # the task of each word
         self._first = spans[0].start
-        self._bound: np.ndarray[Any, Any] | None = None
+        self._products = [i for i, task in enumerate(tasks) if isinstance(task, Product)]
         self._nodes: list[Any] = []
-        self._stream = 0  # whose workspace the products use
+        self._bound: list[_Bound] = []  # the one that was used last is the last one
 
     def start(self, words: np.ndarray[Any, Any]) -> None:
-        device = self._device
-        device.enter()
-        stream = device.stream
+        self._device.enter()
+        stream = self._device.stream
         given = words[self._first : self._first + len(self._owner)]
-        moved, self._stream = stream != self._stream, stream
-        if self._bound is None:
-            self._instantiate(words)
+        bound = next((b for b in self._bound if b.stream == stream and np.array_equal(b.words, given)), None)
+        if bound is None:
+            if not self._nodes:
+                self._build(words, stream)
+            new = len(self._bound) < _KEPT
+            bound = _Bound(checked(driver.cuGraphInstantiate(self._graph, 0)), *self._built) if new else self._bound.pop(0)
+            self._bind(bound, words, stream)
         else:
-            changed = dict.fromkeys(self._owner[given != self._bound].tolist())
-            if moved:
-                changed |= {i: None for i, task in enumerate(self._tasks) if isinstance(task, Product)}
-            for i in changed:
-                self._set(i, words[self._spans[i]])
-        self._bound = given.copy()
-        checked(driver.cuGraphLaunch(self._executable, stream))
+            self._bound.remove(bound)
+        self._bound.append(bound)
+        checked(driver.cuGraphLaunch(bound.executable, stream))
 
-    def _instantiate(self, words: np.ndarray[Any, Any]) -> None:
+    def _build(self, words: np.ndarray[Any, Any], stream: int) -> None:
+        """Builds the graph with the first arguments."""
         self._graph = graph = checked(driver.cuGraphCreate(0))
         for task, span, after in zip(self._tasks, self._spans, self._after, strict=True):
             before = [self._nodes[j] for j in after] or None
-            count = len(after)
             if isinstance(task, Kernel):
                 parameters, _kept = self._parameters(task, words[span])
-                node = driver.cuGraphAddKernelNode(graph, before, count, parameters)
+                node = driver.cuGraphAddKernelNode(graph, before, len(after), parameters)
             else:
-                child = self._captured(task, words[span])
-                node = driver.cuGraphAddChildGraphNode(graph, before, count, child)  # copies the child
+                child = self._captured(task, words[span], stream)
+                node = driver.cuGraphAddChildGraphNode(graph, before, len(after), child)  # copies the child
                 checked(driver.cuGraphDestroy(child))
             self._nodes.append(checked(node))
-        self._executable = checked(driver.cuGraphInstantiate(graph, 0))
+        self._built = words[self._first : self._first + len(self._owner)].copy(), stream
 
-    def _set(self, i: int, arguments: np.ndarray[Any, Any]) -> None:
+    def _bind(self, bound: _Bound, words: np.ndarray[Any, Any], stream: int) -> None:
+        """Sets the arguments that differ."""
+        given = words[self._first : self._first + len(self._owner)]
+        changed = dict.fromkeys(self._owner[given != bound.words].tolist())
+        if stream != bound.stream:
+            changed |= dict.fromkeys(self._products)
+        for i in changed:
+            self._set(bound.executable, i, words[self._spans[i]], stream)
+        bound.words, bound.stream = given.copy(), stream
+
+    def _set(self, executable: Any, i: int, arguments: np.ndarray[Any, Any], stream: int) -> None:
         """Sets the arguments of a task."""
         task, node = self._tasks[i], self._nodes[i]
         if isinstance(task, Kernel):
             parameters, _kept = self._parameters(task, arguments)
-            checked(driver.cuGraphExecKernelNodeSetParams(self._executable, node, parameters))
+            checked(driver.cuGraphExecKernelNodeSetParams(executable, node, parameters))
         else:
-            child = self._captured(task, arguments)
-            checked(driver.cuGraphExecChildGraphNodeSetParams(self._executable, node, child))
+            child = self._captured(task, arguments, stream)
+            checked(driver.cuGraphExecChildGraphNodeSetParams(executable, node, child))
             checked(driver.cuGraphDestroy(child))
 
     def _parameters(self, task: Kernel, arguments: np.ndarray[Any, Any]) -> tuple[Any, Packed]:
@@ -83,23 +100,23 @@ class CudaGraph:
         parameters.extra = packed.address
         return parameters, packed
 
-    def _captured(self, task: Product, arguments: np.ndarray[Any, Any]) -> Any:
+    def _captured(self, task: Product, arguments: np.ndarray[Any, Any], stream: int) -> Any:
         """The library's work for a product, as a graph."""
         library = self._device.library
-        workspace = library.workspace(self._stream)
-        stream = library.capturing_stream
-        checked(driver.cuStreamBeginCapture(stream, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED))
-        try:
-            library.start(task, arguments.tolist(), stream, workspace)
-        finally:
-            graph = driver.cuStreamEndCapture(stream)
-        return checked(graph)
+        workspace, capturing = library.workspace(stream), library.capturing_stream
+        with library.capturing:
+            checked(driver.cuStreamBeginCapture(capturing, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED))
+            try:
+                library.start(task, arguments.tolist(), capturing, workspace)
+            finally:
+                graph = driver.cuStreamEndCapture(capturing)
+            return checked(graph)
 
     def __del__(self) -> None:
-        if hasattr(self, "_graph") and not sys.is_finalizing():  # then modules are gone, and the driver ends with the process
+        if hasattr(self, "_graph") and driver is not None:  # modules are emptied when the interpreter ends
             self._device.enter()
-            if hasattr(self, "_executable"):
-                driver.cuGraphExecDestroy(self._executable)
+            for bound in self._bound:
+                driver.cuGraphExecDestroy(bound.executable)
             driver.cuGraphDestroy(self._graph)
 
 

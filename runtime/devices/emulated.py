@@ -243,7 +243,7 @@ class EmulatedGraph:
 
     def __init__(self, device: EmulatedCuda, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]):
         self._device, self._tasks, self._spans, self._after = device, tasks, spans, after
-        self.bound: np.ndarray[Any, Any] | None = None
+        self.bound: np.ndarray[Any, Any] = np.zeros(0, np.int64)
 
     def bind(self, words: np.ndarray[Any, Any]) -> None:
         """Sets the tasks' arguments."""
@@ -260,7 +260,7 @@ class EmulatedGraph:
         for i, (task, span, after) in enumerate(zip(self._tasks, self._spans, self._after, strict=True)):
             place = f"step {i} of a graph in stream {stream}"  # graphs in one stream follow one another
             works.append(order.start(place, _name(task), [before, *(works[j].clock for j in after)]))
-            self._device.run(works[-1], task, self.bound[span])  # type: ignore[index]
+            self._device.run(works[-1], task, self.bound[span])
         order.wait(stream, emulator.joined(*(work.clock for work in works)))
 
 

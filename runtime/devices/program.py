@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...ir.graph import Graph
+from ...ir.graph import Graph, Op
 from ...ir.interp import evaluate
 from ...ir.ops import addmm, matmul
 from ...ir.parse import parse_graph
@@ -41,9 +41,9 @@ class DeviceProgram:
         checks = any(kind.checks for kind in self.steps)
         self._clear = to_device(np.zeros(STATUS * len(plan.steps), np.uint8), device) if checks else None
         self._parts = _parts(plan, device)
-        self._given = _Packed([plan.inputs[i] for i in self.on_host])
         self._blocks = _blocks([plan.outputs[k] for k in plan.results])
         self._updated = sorted(on_host & set(plan.updates.values()))
+        self._given = _Given([plan.inputs[i] for i in self.on_host], bool(self._updated))
         self._words, self._where, self._which = self._relocated()
 
     def _relocated(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -122,14 +122,31 @@ class _Packed:
         self.types = types
         *self.offsets, self.nbytes = itertools.accumulate([-(-t.nbytes // _APART) * _APART for t in types], initial=0)
 
+
+class _Given(_Packed):
+    """Inputs in the host's memory, and their last copy on the device."""
+
+    def __init__(self, types: Sequence[TensorType], changes: bool):
+        """``changes``: the program changes the copy."""
+        super().__init__(types)
+        self._changes = changes
+        self._last: tuple[int, bytes, Memory] | None = None
+
     def copied(self, device: Device, where: Sequence[int]) -> Memory:
-        """A copy of values at these addresses of the host, on the device. The host does not wait for it."""
+        """A copy of the values at these addresses of the host. The host does not wait for it. Equal values, a learning rate for
+        example, are not copied again.
+        """
+        data = b"".join([ctypes.string_at(address, t.nbytes) for address, t in zip(where, self.types, strict=True)])
+        last = self._last
+        if last is not None and last[:2] == (device.stream, data):
+            return last[2]
         staged = pinned(device, (self.nbytes,), np.dtype(np.uint8))
         start = host_address(staged)
         for offset, address, t in zip(self.offsets, where, self.types, strict=True):
             ctypes.memmove(start + offset, address, t.nbytes)
         found = to_device(staged, device, wait=False).memory
         assert isinstance(found, Memory)
+        self._last = None if self._changes else (device.stream, data, found)
         return found
 
 
@@ -184,17 +201,16 @@ def _task(kind: StepKind, device: Device) -> Task | None:
     op = graph.ops[0] if len(graph.ops) == 1 else None
     if op is None or op.primitive not in (addmm, matmul) or op.operands != graph.inputs:
         return None
-    a, b, *bias = (v.type for v in op.operands)
-    if not device.multiplies(a.dtype):
-        return None
-    return product(a, b, op.result.type, op.attrs["ta"], op.attrs["tb"], *bias, tf32=Device.tf32 and a.dtype is float32)
+    return _product(op) if device.multiplies(op.operands[0].dtype) else None
 
 
-def product(a: TensorType, b: TensorType, out: TensorType, ta: bool, tb: bool, *bias: TensorType, tf32: bool) -> Product:
+def _product(op: Op) -> Product:
     """A product as a task. A batch times one matrix is the product of all rows with it."""
+    a, b, *bias = [v.type for v in op.operands]
+    out, ta = op.result.type, op.attrs["ta"]
     if len(a.shape) > 2 == len(b.shape) and not ta:
         a, out = (TensorType(t.dtype, (math.prod(t.shape[:-1]), t.shape[-1]), t.device) for t in (a, out))
-    return Product(a, b, out, ta, tb, *bias, tf32=tf32)
+    return Product(a, b, out, ta, op.attrs["tb"], bias[0] if bias else None, Device.tf32 and a.dtype is float32)
 
 
 class _OnDevice:

@@ -110,6 +110,6 @@ def _tensor_on(found: Opened) -> Tensor:
         raise BufferError(f"from_dlpack(): memory on devices of kind {kind} cannot be used")
     memory = (ctypes.c_char * max(span, 1)).from_address(found.address) if 0 not in found.shape else (ctypes.c_char * 1)()
     memory._owner = found.owner  # type: ignore[attr-defined]
-    array: np.ndarray[Any, Any] = np.ndarray(found.shape, found.dtype, memory, 0, found.strides)
+    array: np.ndarray[Any, Any] = np.ndarray(found.shape, found.dtype, memory, 0, found.strides)  # type: ignore[arg-type]
     array.flags.writeable = not found.read_only
     return wrap(array)

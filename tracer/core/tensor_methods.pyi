@@ -7,6 +7,7 @@ from .attributes import TypedStorage, UntypedStorage
 from .device import device
 from .layout import layout as _layout
 from .tensor import Tensor
+from ..cuda import Stream
 from ..interop.legacy import SVD
 from ..ir.types import DType
 from ..linalg import QR, SlogDet
@@ -43,13 +44,17 @@ class TensorMethods:
         """Called by ``np.add(a, t)``, ``np.add.reduce(t)`` and the like."""
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
-        """The tensor's memory for other libraries on CUDA. Raises AttributeError on the CPU, and RuntimeError if a gradient is
-        required.
+        """The tensor's memory for other libraries on CUDA, with the stream of the work on it. Raises AttributeError on the CPU, and
+        RuntimeError if a gradient is required.
         """
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        """A DLPack capsule of the tensor's memory. Raises BufferError if it requires a gradient."""
+    def __dlpack__(self, *, stream: builtins.int | None = None, max_version: tuple[builtins.int, builtins.int] | None = None, dl_device: tuple[builtins.int, builtins.int] | None = None, copy: builtins.bool | None = None) -> Any:
+        """A DLPack capsule of the tensor's memory, or of a copy of it. ``stream``: the stream of a CUDA device in which it will be
+        used, as the array API standard numbers them; None and 1 are the default one. It waits for work on the tensor, unless -1.
+
+        Raises BufferError if the tensor requires a gradient, or is not on ``dl_device`` and must not be copied.
+        """
     def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
-        """DLPack's kind and number of the device: the CPU."""
+        """DLPack's kind and number of the device: 1 and 0 for the CPU, 2 and the number for a CUDA device."""
     def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """input == other, elementwise."""
     def __floordiv__(self, other: Operand) -> Tensor:
@@ -867,10 +872,14 @@ class TensorMethods:
         """
     @overload
     def copy_(self, other: Operand, non_blocking: builtins.bool = False) -> Tensor:
-        """Copies the values of ``other``, broadcast to this shape and cast to this dtype."""
+        """Copies the values of ``other``, broadcast to this shape and cast to this dtype. With ``non_blocking``, a copy between
+        page-locked memory and a device is only started.
+        """
     @overload
     def copy_(self, src: Operand, non_blocking: builtins.bool = False) -> Tensor:
-        """Copies the values of ``other``, broadcast to this shape and cast to this dtype."""
+        """Copies the values of ``other``, broadcast to this shape and cast to this dtype. With ``non_blocking``, a copy between
+        page-locked memory and a device is only started.
+        """
     def copysign(self, other: Operand) -> Tensor:
         """The magnitude of input with the sign of other, elementwise.
 
@@ -1821,7 +1830,7 @@ class TensorMethods:
         Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
         """
     def is_pinned(self, device: Any = None) -> builtins.bool:
-        """False: memory is not pinned."""
+        """Whether the tensor is in page-locked memory of the host, from which a device copies while the host goes on."""
     is_quantized: builtins.bool
     def is_same_size(self, other: Tensor) -> builtins.bool:
         """True if the shapes are equal.
@@ -2691,7 +2700,10 @@ class TensorMethods:
         Shapes: The axes in another order. Takes any dtype; the dtype is kept. Other numbers of axes raise RuntimeError.
         """
     def pin_memory(self, device: Any = None) -> Tensor:
-        """The tensor itself: memory is not pinned."""
+        """A copy in page-locked memory; the tensor itself if it is there, or if there is no device to copy to.
+
+        Raises RuntimeError for a tensor on a device.
+        """
     def pinverse(self, rtol: Any = None, *, atol: Any = None, hermitian: builtins.bool = False, rcond: Any = None) -> Tensor:
         """The pseudoinverse (Moore, Penrose): singular values below max(atol, rtol * the largest) count as zero.
 
@@ -2803,6 +2815,12 @@ class TensorMethods:
 
         Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
         tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
+        """
+    def record_stream(self, stream: Stream) -> None:
+        """Notes that work in a stream uses the tensor. Its memory is not given to another one before that work has finished.
+
+        Needed if the tensor was made in another stream, and may be deleted while the work is under way. Raises RuntimeError for a
+        tensor that is not on a device.
         """
     def relu(self) -> Tensor:
         """max(x, 0), elementwise; NaN stays. Raises RuntimeError for bools.
@@ -3467,28 +3485,28 @@ class TensorMethods:
     @overload
     def to(self, dtype: DType | builtins.type[Any], non_blocking: builtins.bool = False, copy: builtins.bool = False, *, memory_format: Any = None) -> Tensor:
         """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
-        unless ``copy``.
+        unless ``copy``. With ``non_blocking``, copies between page-locked memory and a device are only started.
 
         ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
         """
     @overload
     def to(self, device: str | device | None = None, dtype: DType | builtins.type[Any] | None = None, non_blocking: builtins.bool = False, copy: builtins.bool = False, *, memory_format: Any = None) -> Tensor:
         """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
-        unless ``copy``.
+        unless ``copy``. With ``non_blocking``, copies between page-locked memory and a device are only started.
 
         ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
         """
     @overload
     def to(self, other: Tensor, non_blocking: builtins.bool = False, copy: builtins.bool = False) -> Tensor:
         """The tensor in another dtype, on another device, or with both of another tensor; the tensor itself if nothing changes,
-        unless ``copy``.
+        unless ``copy``. With ``non_blocking``, copies between page-locked memory and a device are only started.
 
         ``to(dtype, non_blocking, copy)``, ``to(device, dtype, non_blocking, copy)`` or ``to(other, non_blocking, copy)``.
         """
     def to_dense(self, dtype: DType | builtins.type[Any] | None = None, masked_grad: builtins.bool | None = None) -> Tensor:
         """The tensor, in another dtype if one is given: all tensors are dense."""
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
-        """The tensor itself: there is one device."""
+        """The tensor on another device; the tensor itself if it is there. Raises RuntimeError if there is no such device."""
     def topk(self, k: builtins.int, dim: builtins.int = -1, largest: builtins.bool = True, sorted: builtins.bool = True, *, axis: builtins.int = -1) -> Ordered:
         """The ``k`` largest (or smallest) elements along ``dim``, sorted, and their positions.
 

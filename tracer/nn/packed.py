@@ -100,7 +100,8 @@ class PackedSequence(_Fields):
 
     def pin_memory(self) -> PackedSequence:
         """In page-locked memory, as ``Tensor.pin_memory``."""
-        return PackedSequence(*(None if t is None else t.pin_memory() for t in self))
+        data, *others = (None if t is None else t.pin_memory() for t in self)
+        return PackedSequence(data, *others)  # type: ignore[arg-type]
 
     def is_pinned(self) -> bool:
         return self.data.is_pinned()

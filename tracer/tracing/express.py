@@ -23,7 +23,9 @@ from ..core.context import SPECIAL, context
 from ..core.device import CHOSEN
 from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..core.waiting import WAITING, wait
+from ..runtime.devices import DeviceArray
 from ..runtime.support import memory, objects
+from . import express_device as device
 from .alike import is_only_read
 from .calls import FOREIGN, Call, is_settled, storage
 from .compiled_node import NOTHING, CompiledNode, Result
@@ -95,10 +97,9 @@ class _Writer:
             "item": dict.__getitem__,
             "ALONE": ALONE,
         }
+        self.device = trace.function.placement.device
         # Programs check array objects themselves; a graph without kernels has no program to call.
-        if trace.function.placement.device is not None:
-            raise Unwritten
-        self.native = objects.reads_arrays and bool(trace.executable.program.steps)
+        self.native = objects.reads_arrays and bool(trace.executable.program.steps) and self.device is None
         self.looked_at: set[int] = set()  # the tensors whose arrays the program checks
         self.updated: set[int] = set()  # and the changed inputs that are not arguments, whose arrays it checks
         self.moving: set[int] = set()  # and the gradients whose arrays may be others in each call
@@ -296,10 +297,13 @@ class _Writer:
         self.say(f"a{k} = {place}")
         self.require(f"type(a{k}) is {self.constant(type(x))}")
         self.say(f"d{k} = a{k}._data")
-        if self.native and data.base is None:
+        if isinstance(data, DeviceArray):
+            device.check(self, k, data)
+        elif self.native and data.base is None:
             self.looked_at.add(k)
         else:
-            kind = f"d{k}.dtype is {self.constant(data.dtype)} and d{k}.flags.c_contiguous"
+            kind = f"d{k}.__class__ is {self.constant(np.ndarray)} and d{k}.flags.c_contiguous"
+            kind += f" and d{k}.dtype is {self.constant(data.dtype)}"
             kind += f" and d{k}.flags.writeable" if self.is_written(k) else ""
             self.require(f"d{k}.shape == {data.shape!r} and {kind}")
         leaf, view = ("is" if y is None else "is not" for y in (x._grad_fn, x._view))
@@ -407,7 +411,7 @@ class _Writer:
                 continue
             if self.native and trace.arrays[i].base is None:
                 self.updated.add(i)
-            else:
+            elif not isinstance(trace.arrays[i], DeviceArray):  # these are always writeable
                 self.require(f"{arrays}[{i}].flags.writeable")
         for source, at in trace.same_gradient:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")
@@ -421,6 +425,9 @@ class _Writer:
         if not program.steps:
             if followed:
                 raise Unwritten
+            return
+        if self.device is not None:
+            device.program(self, made, gradients)
             return
         # A gradient that is only replaced and has no other references becomes the new one, unless it may be written before the
         # program fails.
@@ -509,11 +516,12 @@ class _Writer:
         trace, function = self.trace, self.trace.function
         found = [trace.fetch(i, self.call) for i in range(len(trace.sources))]
         made, kept = len(trace.graph.outputs) - len(trace.graph.updates), len(trace.executable.program.plan.results)
+        array = "e{}[0]" if self.device is None else "r[{}]"
         saved = ", ".join([f"{k}: {self.constant(Result)}(o{k})" for k in sorted(function.saved_results) if k < made])
         self.say(f"node = new({self.constant(CompiledNode)}); node.function = {self.constant(function)}; node.since = None")
         self.say(f"node.edges = {self.edges(inputs, found)}; node.inputs = {_tuple(inputs)}")
         self.say(f"node.versions = {_tuple([f'{t}._counter[0]' for t in inputs])}; node.spans = None")
-        self.say(f"node.kept = {_tuple([f'e{j}[0]' for j in range(made, kept)])}")
+        self.say(f"node.kept = {_tuple([array.format(j) for j in range(made, kept)])}")
         self.say(f"node.results = {{{saved}}}" if saved else f"node.results = {self.constant(NOTHING)}")
         self.say(f"node.sequence = {self.constant(new_sequence)}(); node.extras = None")
         self.say(f"node.waits = {self.constant(wait)}(node)")

@@ -181,12 +181,12 @@ class Trace(Recorded):
     def _apart(self, call: Call) -> bool:
         """True if the call's tensors share no memory with captured ones, where something is changed."""
         moving = {id(storage(a)) for i in self.moving if (a := self.arrays[i]) is not None}
-        mine = self.storages | moving
-        if call.is_foreign or id(FOREIGN) in mine:
+        known = self.storages | moving
+        if call.is_foreign or id(FOREIGN) in known:
             fixed = [self.arrays[i] for i in self.fixed if self.arrays[i] is not None]
             if overlap(fixed, [t._data for t in call.tensors]):
                 return False
-        elif not mine.isdisjoint(call.storages):
+        elif not known.isdisjoint(call.storages):
             return False
         for i, _ in self.gradients:
             if not self.sources[i].is_held:  # an argument's: its memory is unknown

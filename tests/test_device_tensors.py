@@ -470,3 +470,38 @@ def test_another_kind_of_device(cuda):
             layer(tracer.ones(4, 3, device="cuda"))
     finally:
         del device._kinds["simulated"]
+
+
+NEW = {
+    "new_zeros": lambda x: x.new_zeros(2),
+    "new_ones": lambda x: x.new_ones(2),
+    "new_full": lambda x: x.new_full((2,), 3.0),
+    "new_tensor": lambda x: x.new_tensor([1.0]),
+    "new_empty": lambda x: x.new_empty(2, 2),
+    "new_empty_strided": lambda x: x.new_empty_strided((2,), (1,)),
+    "new": lambda x: x.new(2),
+    "type_as": lambda x: tracer.ones(2).type_as(x),
+    "bernoulli": lambda x: tracer.bernoulli(x, 0.5),
+    "vander": lambda x: tracer.vander(x, 1),
+    "lu without pivots": lambda x: tracer.linalg.lu_factor_ex(x.diag(), pivot=False)[1],
+    "ldl": lambda x: tracer.linalg.ldl_factor_ex(x.diag())[2],
+    "lstsq": lambda x: tracer.linalg.lstsq(x.diag(), x.diag())[1],
+    "nonzero": lambda x: tracer.nonzero_static(x, size=0),
+    "a gradient of a sum": None,
+    "trapezoid": lambda x: tracer.trapezoid(x[:0]),
+    "pooling": lambda x: F.adaptive_max_pool1d(x[None], 0, return_indices=True)[1],
+}
+
+
+@pytest.mark.parametrize("how", ["eager", "traced"])
+@pytest.mark.parametrize("name", NEW)
+def test_new_tensors_are_beside_their_argument(name, how):
+    x = tracer.tensor([1.0, 2.0], device="cuda")
+    if name == "a gradient of a sum":
+        w = x.clone().requires_grad_()
+        function = lambda x: tracer.autograd.grad(w.sum(), w)[0]
+    else:
+        function = NEW[name]
+    run = tracer.trace(function) if how == "traced" else function
+    for _ in range(3):
+        assert run(x).is_cuda

@@ -122,7 +122,7 @@ class Layout:
             if called := _PRODUCT.search(kind.source):
                 relocations.setdefault(called[1], []).append(len(words))
             words += [0] if plan.device == "cpu" else [*values, 0, kind.domain]
-            if kind.may_fail:
+            if kind.checks or (not kind.source and not self._by_library(step.op)):
                 plan.locs[i] = step.op.loc
         if plan.device == "cuda":
             plan.after = predecessors([self._accesses(step) for step in self.steps])
@@ -269,7 +269,7 @@ class Layout:
             key = self._alike[id(body)], tuple(reused.items())
         if key not in self._kinds:
             name = op.primitive.name if body is None else f"@{body.name}"
-            if not all(map(has_kernel, body.ops if body is not None else [op])) or not has_kernel(op) or self._by_library(op):
+            if not all(map(self._has_kernel, [op, *(body.ops if body is not None else ())])):
                 kernel, kind = None, StepKind(name, "", str(_alone(op) if body is None else body), 1, False, [])
             else:
                 kernel = lower(body, reused) if body is not None else self._lowered(op)
@@ -282,9 +282,13 @@ class Layout:
         """The kernel of a separate operation."""
         return gathered_fold(op) if self.plan.device == "cuda" and op.primitive is fold else lower_op(op)
 
+    def _has_kernel(self, op: Op) -> bool:
+        """True if a kernel is generated for an operation on this device. Sorts are the host's there."""
+        return has_kernel(op) and not self._by_library(op) and not (self.plan.device == "cuda" and op.primitive is argsort)
+
     def _by_library(self, op: Op) -> bool:
-        """True if an operation is computed by the device's library, or on the host."""
-        return op.primitive is addmm or (self.plan.device == "cuda" and op.primitive in (matmul, argsort))
+        """True if an operation is a product that the device's library computes."""
+        return op.primitive is addmm or (self.plan.device == "cuda" and op.primitive is matmul)
 
     def _with_text(self, name: str, op: Op, kernel: Kernel) -> tuple[Kernel, StepKind]:
         """The kernel for the device, and the common data of its steps."""

@@ -27,10 +27,6 @@ class StepKind(NamedTuple):
     checks: list[list[str]]  # the names and messages of the exceptions it may raise, by site
     launch: tuple[int, ...] = ()  # on a GPU: blocks, and threads per block
 
-    @property
-    def may_fail(self) -> bool:
-        return not self.source or bool(self.checks)
-
 
 @dataclass
 class Plan:

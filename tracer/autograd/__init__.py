@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from ..core.context import context
-from ..core.device import moved
+from ..core.device import beside, moved
 from ..core.size import Size
 from ..core.tensor import Tensor, wrap
 from ..runtime.devices import USED
@@ -101,7 +101,7 @@ def _seeds(outputs: list[Any], given: Sequence[Tensor | None], batched: bool = F
                 from ..ops import ones
 
                 with unfollowed():
-                    g = ones(type_.shape, dtype=type_.dtype)
+                    g = ones(type_.shape, dtype=type_.dtype, device=beside(out) if isinstance(out, Tensor) else None)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         elif type_ is not None and g.shape[batched:] != type_.shape:

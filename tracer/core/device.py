@@ -134,6 +134,13 @@ def beside(t: Tensor) -> device | None:
     return t.device if USED else None
 
 
+def placed(t: Tensor, like: Tensor) -> Tensor:
+    """A tensor that was just made, on the device of another one."""
+    if USED and isinstance(like._data, DeviceArray):
+        t._data = array_on(t._data, like._data.device)
+    return t
+
+
 def near(t: Tensor, other: Tensor) -> Tensor:
     """A tensor that was made on the CPU, on the device of another one."""
     return moved(t, other.device) if USED else t

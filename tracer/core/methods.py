@@ -42,8 +42,8 @@ from ..signal import spectral
 from . import attributes, inplace, reshaping
 from .autocasting import AUTOCAST, cast_operands
 from .context import context
+from .device import beside, moved, require_one_device
 from .device import device as Device
-from .device import moved, require_one_device
 from .tensor import UNCHANGED, Tensor
 from .waiting import WAITING, will_change
 
@@ -353,24 +353,29 @@ def functions_in_place() -> dict[str, Callable[..., Tensor]]:
     return found
 
 
+def _beside(self: Tensor, more: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a factory, with this tensor's device if none is given."""
+    return more if more.get("device") is not None else {**more, "device": beside(self)}
+
+
 def _new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """Zeros, by default of this tensor's dtype."""
-    return create.zeros(*size, dtype=dtype or self.dtype, **more)
+    """Zeros, by default of this tensor's dtype and on its device."""
+    return create.zeros(*size, dtype=dtype or self.dtype, **_beside(self, more))
 
 
 def _new_ones(self: Tensor, *size: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """Ones, by default of this tensor's dtype."""
-    return create.ones(*size, dtype=dtype or self.dtype, **more)
+    """Ones, by default of this tensor's dtype and on its device."""
+    return create.ones(*size, dtype=dtype or self.dtype, **_beside(self, more))
 
 
 def _new_full(self: Tensor, size: Any, fill_value: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """A tensor filled with a number, by default of this tensor's dtype."""
-    return create.full(size, fill_value, dtype=dtype or self.dtype, **more)
+    """A tensor filled with a number, by default of this tensor's dtype and on its device."""
+    return create.full(size, fill_value, dtype=dtype or self.dtype, **_beside(self, more))
 
 
 def _new_tensor(self: Tensor, data: Any, dtype: DType | None = None, **more: Any) -> Tensor:
-    """A copy of ``data``, by default in this tensor's dtype."""
-    return create.tensor(data, dtype=dtype or self.dtype, **more)
+    """A copy of ``data``, by default in this tensor's dtype and on its device."""
+    return create.tensor(data, dtype=dtype or self.dtype, **_beside(self, more))
 
 
 def _float_power(input: Tensor, exponent: Any) -> Tensor:
@@ -399,8 +404,8 @@ def _split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """The tensor in the dtype of ``other``."""
-    return _to(self, other.dtype)
+    """The tensor in the dtype of ``other``, on its device."""
+    return _to(self, other)
 
 
 def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
@@ -443,13 +448,13 @@ def _rdiv(self: Tensor, other: Any) -> Tensor:
 def _new_empty_strided(
     self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: DType | None = None, **more: Any
 ) -> Tensor:
-    """``empty_strided``, by default of this tensor's dtype."""
-    return ops.empty_strided(size, stride, dtype=dtype or self.dtype, **more)
+    """``empty_strided``, by default of this tensor's dtype and on its device."""
+    return ops.empty_strided(size, stride, dtype=dtype or self.dtype, **_beside(self, more))
 
 
 def _new(self: Tensor, *args: Any) -> Tensor:
-    """``new(2, 3)``: with these extents; ``new([2, 3])``: with this data; of this tensor's dtype."""
-    return legacy.construct(args, self.dtype)
+    """``new(2, 3)``: with these extents; ``new([2, 3])``: with this data; of this tensor's dtype, on its device."""
+    return legacy.construct(args, self.dtype, beside(self))
 
 
 def attach() -> None:

@@ -2564,48 +2564,48 @@ class TensorMethods:
     def nelement(self) -> builtins.int:
         """The number of elements."""
     def new(self, *args: Any) -> Tensor:
-        """``new(2, 3)``: with these extents; ``new([2, 3])``: with this data; of this tensor's dtype."""
+        """``new(2, 3)``: with these extents; ``new([2, 3])``: with this data; of this tensor's dtype, on its device."""
     @overload
     def new_empty(self, *size: builtins.int, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Zeros, by default of this tensor's dtype."""
+        """Zeros, by default of this tensor's dtype and on its device."""
     @overload
     def new_empty(self, size: Sequence[builtins.int], *, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Zeros, by default of this tensor's dtype."""
+        """Zeros, by default of this tensor's dtype and on its device."""
     @overload
     def new_empty(self, shape: Sequence[builtins.int], *, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Zeros, by default of this tensor's dtype."""
+        """Zeros, by default of this tensor's dtype and on its device."""
     @overload
     def new_empty_strided(self, size: Sequence[builtins.int], stride: Sequence[builtins.int], dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """``empty_strided``, by default of this tensor's dtype."""
+        """``empty_strided``, by default of this tensor's dtype and on its device."""
     @overload
     def new_empty_strided(self, shape: Sequence[builtins.int], stride: Sequence[builtins.int], dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """``empty_strided``, by default of this tensor's dtype."""
+        """``empty_strided``, by default of this tensor's dtype and on its device."""
     @overload
     def new_full(self, size: builtins.int | Sequence[builtins.int], fill_value: Number, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """A tensor filled with a number, by default of this tensor's dtype."""
+        """A tensor filled with a number, by default of this tensor's dtype and on its device."""
     @overload
     def new_full(self, shape: builtins.int | Sequence[builtins.int], fill_value: Number, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """A tensor filled with a number, by default of this tensor's dtype."""
+        """A tensor filled with a number, by default of this tensor's dtype and on its device."""
     @overload
     def new_ones(self, *size: builtins.int, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Ones, by default of this tensor's dtype."""
+        """Ones, by default of this tensor's dtype and on its device."""
     @overload
     def new_ones(self, size: Sequence[builtins.int], *, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Ones, by default of this tensor's dtype."""
+        """Ones, by default of this tensor's dtype and on its device."""
     @overload
     def new_ones(self, shape: Sequence[builtins.int], *, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Ones, by default of this tensor's dtype."""
+        """Ones, by default of this tensor's dtype and on its device."""
     def new_tensor(self, data: Any, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """A copy of ``data``, by default in this tensor's dtype."""
+        """A copy of ``data``, by default in this tensor's dtype and on its device."""
     @overload
     def new_zeros(self, *size: builtins.int, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Zeros, by default of this tensor's dtype."""
+        """Zeros, by default of this tensor's dtype and on its device."""
     @overload
     def new_zeros(self, size: Sequence[builtins.int], *, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Zeros, by default of this tensor's dtype."""
+        """Zeros, by default of this tensor's dtype and on its device."""
     @overload
     def new_zeros(self, shape: Sequence[builtins.int], *, dtype: DType | builtins.type[Any] | None = None, **more: Any) -> Tensor:
-        """Zeros, by default of this tensor's dtype."""
+        """Zeros, by default of this tensor's dtype and on its device."""
     def nextafter(self, other: Tensor) -> Tensor:
         """The next floating number after input towards other, elementwise.
 
@@ -3606,7 +3606,7 @@ class TensorMethods:
     def type(self, dtype: DType | builtins.type[Any], non_blocking: builtins.bool = False) -> Tensor:
         """PyTorch's old name of dtype and device (``torch.cuda.FloatTensor``); or the tensor in a dtype or such a name."""
     def type_as(self, other: Tensor) -> Tensor:
-        """The tensor in the dtype of ``other``."""
+        """The tensor in the dtype of ``other``, on its device."""
     def unbind(self, dim: builtins.int = 0, *, axis: builtins.int = 0) -> tuple[Tensor, ...]:
         """The slices along ``dim``, as views.
 

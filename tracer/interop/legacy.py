@@ -10,20 +10,22 @@ from ..core.tensor import Tensor
 from ..ir.types import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 
 
-def construct(args: tuple[Any, ...], dtype: DType) -> Tensor:
-    """A tensor with the given extents, or the given data. Raises TypeError for data that is neither numbers nor a sequence."""
+def construct(args: tuple[Any, ...], dtype: DType, device: Any = None) -> Tensor:
+    """A tensor with the given extents, or the given data, on a device. Raises TypeError for data that is neither numbers nor a
+    sequence.
+    """
     from ..ops import create
 
     if not args:
-        return create.zeros(0, dtype=dtype)
+        return create.zeros(0, dtype=dtype, device=device)
     if len(args) == 1 and not isinstance(args[0], (int, np.integer)):
         data = args[0]
         if isinstance(data, (float, str, bytes, dict)) or data is None:
             raise TypeError(f"new(): data must be a sequence (got {type(data).__name__})")
         if isinstance(data, tuple) and hasattr(data, "numel"):  # a Size
-            return create.zeros(data, dtype=dtype)
-        return create.tensor(data, dtype=dtype)
-    return create.zeros(args, dtype=dtype)
+            return create.zeros(data, dtype=dtype, device=device)
+        return create.tensor(data, dtype=dtype, device=device)
+    return create.zeros(args, dtype=dtype, device=device)
 
 
 class _Typed(type):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..core.device import beside
+from ..core.device import beside, placed
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -342,7 +342,7 @@ def qr(A: Tensor, mode: str = "reduced") -> QR:
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
         )
     if mode == "r":
-        return QR(P.full(value=0, shape=(0,), dtype=A.dtype.short), P.qr_r(A.detach(), complete=False))
+        return QR(placed(P.full(value=0, shape=(0,), dtype=A.dtype.short), A), P.qr_r(A.detach(), complete=False))
     complete = mode == "complete" and A._data.shape[-2] > A._data.shape[-1]
     return QR(P.qr_q(A, complete=complete), P.qr_r(A, complete=complete))
 
@@ -379,7 +379,7 @@ def matrix_rank(A: Tensor, tol: Any = None, *, atol: Any = None, rtol: Any = Non
     """The number of singular values above max(atol, rtol * the largest)."""
     _matrix("linalg.matrix_rank", A, square=False)
     if A.numel() == 0:
-        return P.full(value=0, shape=A._data.shape[:-2], dtype="i64")
+        return placed(P.full(value=0, shape=A._data.shape[:-2], dtype="i64"), A)
     x = _from_triangle(A, "L")
     s = F.abs(P.eigvalsh(x.detach())) if hermitian else P.svdvals(A.detach())
     limit = _tolerance(A, s, rtol, atol) if tol is None else tol
@@ -481,7 +481,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     if A.ndim < 2:
         raise RuntimeError("linalg.cond: The input tensor must have at least 2 dimensions.")
     if A.numel() == 0:
-        return P.full(value=0, shape=A._data.shape[:-2], dtype=A.dtype.real.short)
+        return placed(P.full(value=0, shape=A._data.shape[:-2], dtype=A.dtype.real.short), A)
     if p in (None, 2, -2):
         s = svdvals(A)
         large, small = reduce.amax(s, -1), reduce.amin(s, -1)
@@ -497,9 +497,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     b = shape.unsqueeze(B, -1) if vector else B
     X = matmul(pinv(A), b)
     m, n = A._data.shape[-2:]
-    empty = P.full(value=0, shape=(0,), dtype=A.dtype.real.short)
+    empty = placed(P.full(value=0, shape=(0,), dtype=A.dtype.real.short), A)
     residuals = empty
-    rank = matrix_rank(A) if driver in (None, "gelsy", "gelsd", "gelss") else tensor([], dtype=int64)
+    rank = matrix_rank(A) if driver in (None, "gelsy", "gelsd", "gelss") else placed(tensor([], dtype=int64), A)
     if m > n and driver != "gelsy" and bool((matrix_rank(A)._data == n).all()):
         residuals = reduce.sum(F.square(F.abs(F.sub(matmul(A, X), b))), -2)
     values = svdvals(A) if driver in ("gelsd", "gelss") else empty

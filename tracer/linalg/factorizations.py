@@ -6,7 +6,7 @@ import builtins
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import linalg
-from ..core.device import beside
+from ..core.device import beside, placed
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -81,7 +81,7 @@ def _factored(A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if pivot:
         pivots = P.lu_pivots(A.detach())
     else:
-        steps = F.add(P.iota(shape=(k,), axis=0, dtype="i64"), 1)
+        steps = F.add(placed(P.iota(shape=(k,), axis=0, dtype="i64"), A), 1)
         pivots = shape.expand(to_dtype(steps, int32), (*lead, k))
     order = P.pivot_order(pivots, rows=m)
     permuted = _rows(A, order) if pivot and A.numel() else F.clone(A)
@@ -115,7 +115,7 @@ def lu(A: Tensor, *, pivot: bool = True) -> LU:
     linalg._matrix("linalg.lu", A, square=False)
     _, order, L, U = _factored(A, pivot)
     if not pivot:
-        return LU(P.full(value=0, shape=(0,), dtype=A.dtype.short), L, U)
+        return LU(placed(P.full(value=0, shape=(0,), dtype=A.dtype.short), A), L, U)
     return LU(_permutation(order, A), L, U)
 
 
@@ -137,7 +137,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
         first = F.add(reduce.argmax(to_dtype(zero, int32), -1), 1)
         info = to_dtype(F.where(reduce.any(zero, -1), first, 0), int32)
     else:
-        info = P.full(value=0, shape=A._data.shape[:-2], dtype="i32")
+        info = placed(P.full(value=0, shape=A._data.shape[:-2], dtype="i32"), A)
     if check_errors:
         _check_pivots("lu_factor_ex", info)
     return FactorEx(_joined(L, U), pivots, info)
@@ -199,7 +199,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     """
     linalg._matrix("linalg.ldl_factor_ex", A)
     data, pivots = P.ldl_data(A, hermitian=hermitian), P.ldl_pivots(A.detach(), hermitian=hermitian)
-    return LDLEx(data, pivots, P.full(value=0, shape=A._data.shape[:-2], dtype="i32"))
+    return LDLEx(data, pivots, placed(P.full(value=0, shape=A._data.shape[:-2], dtype="i32"), A))
 
 
 def ldl_factor(A: Tensor, *, hermitian: bool = False) -> LDL:
@@ -329,7 +329,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
             "tracer.lu_unpack: LU_pivots is expected to be a contiguous tensor of tracer.int32 dtype.\nNote: this function is "
             "intended to be used with the output produced by tracer.linalg.lu_factor"
         )
-    empty = P.full(value=0, shape=(0,), dtype=LU_data.dtype.short)
+    empty = placed(P.full(value=0, shape=(0,), dtype=LU_data.dtype.short), LU_data)
     m, n = LU_data._data.shape[-2:]
     k = builtins.min(m, n)
     L = U = empty

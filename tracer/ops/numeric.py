@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..core.device import placed
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import int64
@@ -56,8 +57,8 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     x = to_dtype(x, int64) if not (x.is_floating_point() or x.is_complex()) else x
     rows = x._data.shape[0]
     if n == 0:
-        return P.full(value=0, shape=(rows, 0), dtype=x.dtype.short)
-    one = P.full(value=1, shape=(rows, 1), dtype=x.dtype.short)
+        return placed(P.full(value=0, shape=(rows, 0), dtype=x.dtype.short), x)
+    one = placed(P.full(value=1, shape=(rows, 1), dtype=x.dtype.short), x)
     if n == 1:
         return one
     powers = cumprod(shape.expand(shape.unsqueeze(x, 1), (rows, n - 1)), 1)
@@ -177,7 +178,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     flat = shape.reshape(F.ne(input, 0), (-1,))
     n = flat._data.shape[0]
     if input.ndim == 0 or n == 0 or size == 0:
-        return P.full(value=fill_value, shape=(size, input.ndim), dtype="i64")
+        return placed(P.full(value=fill_value, shape=(size, input.ndim), dtype="i64"), input)
     rank = F.sub(P.cumsum(to_dtype(flat, int64), axis=0), 1)
     kept = F.bitwise_and(flat, F.lt(rank, size))
     # Element k is added at its rank; the others go to a last row, which is removed.

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 
 from ..core.context import context
-from ..core.device import near
+from ..core.device import near, placed
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, float32, float64, int32, int64, promote
@@ -495,7 +495,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     if context.recorder is None:
         return wrap(np.argwhere(input._data).astype(np.int64, copy=False))
     if not input.ndim:
-        return P.full(value=0, shape=(int(P.nonzero_count(input)._observed("nonzero")), 0), dtype="i64")
+        count = int(P.nonzero_count(input)._observed("nonzero"))
+        return placed(P.full(value=0, shape=(count, 0), dtype="i64"), input)
     return shape.stack(nonzero_by_axis(input), 1)
 
 

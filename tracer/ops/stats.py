@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
+from ..core.device import placed
 from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
@@ -210,7 +211,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float | None = None, di
     axis = one_dim(dim, y.ndim)
     n = y._data.shape[axis]
     if n == 0:
-        return P.full(value=0, shape=y._data.shape[:axis] + y._data.shape[axis + 1 :], dtype=y.dtype.short)
+        return placed(P.full(value=0, shape=y._data.shape[:axis] + y._data.shape[axis + 1 :], dtype=y.dtype.short), y)
     if x is None and y.dtype.category < 2:
         ends = F.add(*(shape.squeeze(shape.narrow(y, axis, k, 1), axis) for k in (0, n - 1)))
         return F.mul(F.sub(reduce.sum(y, dim), F.mul(ends, 0.5)), step)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd.modes import unfollowed
 from ..core.context import context
-from ..core.device import CPU, memory_of, near
+from ..core.device import CPU, memory_of, near, placed
 from ..core.device import device as Place
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
@@ -292,7 +292,8 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     """Ones with the probabilities in ``input`` (or ``p``), else zeros; the derivative is 0. Raises RuntimeError for
     probabilities outside [0, 1].
     """
-    out = to_dtype(bernoulli_draw(input._data.shape, input if p is None else p, generator), input.dtype)
+    drawn = bernoulli_draw(input._data.shape, input if p is None else p, generator)
+    out = placed(to_dtype(drawn, input.dtype), input) if p is not None else to_dtype(drawn, input.dtype)
     return pointwise.unread(input, out) if input.requires_grad else out
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...core.device import placed
 from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
@@ -340,7 +341,7 @@ def adaptive_max_pool_nd(n: int, input: Tensor, output_size: Any, return_indices
     shape = (*input._data.shape[:lead], *sizes)
     if not values:
         empty = reshape(S.narrow(input, lead, 0, 0), shape)
-        return (empty, P.full(value=0, shape=shape, dtype="i64")) if return_indices else empty
+        return (empty, placed(P.full(value=0, shape=shape, dtype="i64"), input)) if return_indices else empty
     out = reshape(S.cat(values, lead), shape)
     return (out, reshape(S.cat(places, lead), shape)) if return_indices else out
 

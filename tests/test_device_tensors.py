@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from marks import needs_two, only_emulated
 
 import tracer
@@ -14,7 +16,7 @@ from tracer import nn
 from tracer.ir import ops as P
 from tracer.nn import functional as F
 from tracer.runtime import emulator
-from tracer.runtime.devices import DeviceArray, to_host
+from tracer.runtime.devices import DeviceArray, array, to_host
 from tracer.runtime.devices.array import read_bytes, to_device
 
 pytestmark = [pytest.mark.usefixtures("cuda"), pytest.mark.filterwarnings("ignore:(?s).*has no kernel for this device")]
@@ -306,6 +308,60 @@ def test_freed_memory_is_caught(cuda):
     with pytest.raises(RuntimeError, match="illegal memory access"):
         read_bytes(cuda, address, nbytes)
     assert dangling.shape == (300_000,)
+
+
+@st.composite
+def writes(draw):
+    """A shape, an order of its axes, an index, the shape of the value, a dtype."""
+    shape = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    axes = draw(st.permutations(range(len(shape))))
+    index = []
+    for axis in axes:
+        start = draw(st.integers(0, shape[axis] - 1))
+        stop = draw(st.integers(start + 1, shape[axis]))
+        index.append(draw(st.one_of(st.just(start), st.builds(slice, st.just(start), st.just(stop), st.integers(1, 3)))))
+    part = np.empty(shape).transpose(axes)[tuple(index)].shape
+    value = [n if draw(st.booleans()) else 1 for n in part][draw(st.integers(0, len(part))) :]
+    return shape, axes, tuple(index), value, draw(st.sampled_from(["float32", "float64", "int64", "bfloat16", "bool", "int8"]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes())
+def test_writes_into_views(cuda, given):
+    shape, axes, index, value, dtype = given
+    x = tracer.arange(int(np.prod(shape))).reshape(shape).to(getattr(tracer, dtype))
+    y, v = x.cuda(), (tracer.rand(value) * 50).to(x.dtype)
+    x.permute(axes)[index] = v
+    y.permute(axes)[index] = v.cuda()
+    assert y.tolist() == x.tolist()
+
+
+def test_writes_into_views_stay_on_the_device(monkeypatch):
+    x, v = tracer.zeros(6, 10, 4, device="cuda"), tracer.ones(4, device="cuda")
+    monkeypatch.setattr(array, "read_bytes", lambda *args: pytest.fail("the host reads the array"))
+    x[:, 2:9] = v
+    x[1] = 5
+    x.transpose(0, 2)[::2, 3] += 1
+    x[..., 0].fill_(7)
+    x[::2].zero_()
+    monkeypatch.undo()
+    expected = np.zeros((6, 10, 4))
+    expected[:, 2:9] = 1
+    expected[1] = 5
+    expected.T[::2, 3] += 1
+    expected[..., 0] = 7
+    expected[::2] = 0
+    assert x.tolist() == expected.tolist()
+
+
+def test_a_write_from_overlapping_memory():
+    x = tracer.arange(8.0, device="cuda")
+    x[1:] = x[:-1].clone()
+    x[::2].copy_(x[1::2].flip(0))
+    y = tracer.arange(8.0)
+    y[1:] = y[:-1].clone()
+    y[::2].copy_(y[1::2].flip(0))
+    assert x.tolist() == y.tolist()
 
 
 # Other libraries, times.

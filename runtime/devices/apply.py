@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -16,7 +17,7 @@ from ...ir.primitive import Kind, Primitive
 from ...ir.types import TensorType, array_type, dtype_of
 from ..programs.layout import lay_out
 from ..programs.plan import Plan
-from .array import ALIGNED, DeviceArray, Memory, on_host, to_device, to_host
+from .array import ALIGNED, DeviceArray, Memory, broadcast_to, on_host, to_device, to_host
 from .device import Device
 from .program import DeviceProgram
 
@@ -122,6 +123,70 @@ def contiguous(x: DeviceArray) -> DeviceArray:
     span, offset = array_type(x.dtype, ((high - low) // x.itemsize,)), (x.address - low) // x.itemsize
     (result,) = _gathered(device, span, x.shape, strides, offset).run([low])
     return result
+
+
+class _Slice(NamedTuple):
+    """A strided array as a slice of a contiguous one: the array's axes in the order of that, its extents, and the slice."""
+
+    low: int  # the address of the contiguous one
+    order: tuple[int, ...]
+    extents: tuple[int, ...]
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+    steps: tuple[int, ...]
+
+
+def _as_slice(x: DeviceArray) -> _Slice | None:
+    """None if the axes are not nested: those of slices and permutations of contiguous arrays are."""
+    axes = [axis for axis, n in enumerate(x.shape) if n > 1]
+    order = sorted(axes, key=lambda axis: -x.strides[axis])
+    steps = [x.strides[axis] // x.itemsize for axis in order] or [1]
+    counts = [x.shape[axis] for axis in order] or [1]
+    if steps[-1] < 1 or any(a % b for a, b in itertools.pairwise(steps[:-1])):
+        return None
+    # The innermost axis may have a step. Each outer one advances by whole rows of what is inside.
+    row = steps[-2] if len(steps) > 1 else counts[-1] * steps[-1] + ALIGNED
+    last = (counts[-1] - 1) * steps[-1]
+    begin = x.memory.address if isinstance(x.memory, Memory) else x.address
+    for start in range(min(row - last, ALIGNED)):
+        low = x.address - start * x.itemsize
+        if low % ALIGNED == 0 and low >= begin:
+            break
+    else:
+        return None
+    extents = [counts[0], *(a // b for a, b in itertools.pairwise(steps[:-1])), row] if len(steps) > 1 else [row]
+    if any(n > whole for n, whole in zip(counts[1:-1], extents[1:-1], strict=True)):
+        return None
+    sliced = [(0, n, 1) for n in counts[:-1]] + [(start, start + last + 1, steps[-1])]
+    missing = [axis for axis in range(x.ndim) if axis not in axes]
+    return _Slice(low, (*missing, *order), tuple(extents), *map(tuple, zip(*sliced, strict=True)))
+
+
+@functools.lru_cache(maxsize=_MOST)
+def _assigning(device: Device, to: _Slice, shape: tuple[int, ...], value: TensorType) -> DeviceProgram:
+    """The program that writes an array, broadcast to ``shape``, into a slice of another one."""
+    builder = Builder("assign")
+    whole, v = builder.input(TensorType(value.dtype, to.extents)), builder.input(value)
+    with using(Build(builder)):
+        axes = tuple(range(len(shape) - len(v.shape), len(shape)))
+        given = v if v.shape == shape else ops.broadcast(v, shape=shape, axes=axes)
+        part = tuple([len(range(*s)) for s in zip(to.starts, to.stops, to.steps, strict=True)])
+        inner = ops.reshape(ops.permute(given, axes=to.order), shape=part)
+        new = ops.slice_update(whole, inner, starts=to.starts, stops=to.stops, steps=to.steps)
+    return _compiled(builder.finish([new], updates={0: 0}), device)
+
+
+def assign(to: DeviceArray, value: DeviceArray) -> bool:
+    """``Device.assign``."""
+    found = _as_slice(to)
+    if found is None or not dtype_of(to.dtype).is_native:
+        return False
+    if value.shape != to.shape[to.ndim - value.ndim :]:
+        value = broadcast_to(value, to.shape)
+    whole = value if value.flags.c_contiguous else contiguous(value)
+    program = _assigning(to.device, found._replace(low=0), to.shape, array_type(value.dtype, value.shape))
+    program.run([found.low, whole.address])
+    return True
 
 
 def cast(x: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:

@@ -349,20 +349,23 @@ def fill(to: DeviceArray, value: Any) -> None:
     if not to.size:
         np.broadcast_to(np.empty(np.shape(value)), to.shape)
         return
-    if to.layout.flags.c_contiguous and isinstance(value, DeviceArray):
-        given = value if value.dtype == to.dtype else value.astype(to.dtype)
-        source = given if given.shape == to.shape and given.flags.c_contiguous else broadcast_to(given, to.shape).copy()
-        to.device.copy(to.address, source.address, to.nbytes)
+    if not isinstance(value, DeviceArray) and to.layout.flags.c_contiguous and np.shape(value) == to.shape:
+        _write(to, np.asarray(value, to.dtype))
         return
-    if to.layout.flags.c_contiguous:
-        whole = np.empty(to.shape, to.dtype)
-        whole[...] = value
-        to.device.write(to.address, whole)
+    if not isinstance(value, DeviceArray):
+        value = to_device(np.asarray(value).astype(to.dtype), to.device)
+    given = value if value.dtype == to.dtype else value.astype(to.dtype)
+    if _may_share(given, to):
+        given = given.copy()
+    if to.layout.flags.c_contiguous and given.shape == to.shape and given.layout.flags.c_contiguous:
+        to.device.copy(to.address, given.address, to.nbytes)
+        return
+    if to.device.assign(to, given):
         return
     low, high = byte_bounds(to.layout)
     data = read_bytes(to.device, low, high - low)
     part = np.ndarray(to.shape, to.dtype, data, to.address - low, to.strides)
-    part[...] = to_host(value) if isinstance(value, DeviceArray) else value
+    part[...] = to_host(given)
     to.device.write(low, data)
 
 

@@ -250,6 +250,12 @@ class Device:
 
         return contiguous(array)
 
+    def assign(self, to: DeviceArray, value: DeviceArray) -> bool:
+        """Writes an array of the same dtype, broadcast, into another one. False, with nothing written, if no kernel does."""
+        from .apply import assign
+
+        return assign(to, value)
+
     def cast(self, array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
         """The elements in another dtype."""
         from .apply import cast

@@ -34,10 +34,13 @@ class Driver:
         self.current = None
         self.calls = []
         self.captured = {}
+        self.functions, self.raised = [], []
+        kinds = [ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3]
+        self.native = ctypes.CFUNCTYPE(ctypes.c_int, *kinds)(self.cuLaunchKernel)
         self.sizes = {}
 
     def __getattribute__(self, name):
-        if name[:2] == "cu" and name[2].isupper():
+        if name[:2] == "cu" and name[2].isupper() and name != "cuLaunchKernel":
             self.calls.append(name)
             assert name in BEFORE or self.current is not None, f"{name} without a context"
         return object.__getattribute__(self, name)
@@ -117,15 +120,23 @@ class Driver:
 
     def cuModuleGetFunction(self, module, name):
         assert name == b"kernel"
-        return OK, module
+        self.functions.append(module)
+        return OK, len(self.functions) - 1
 
-    def cuLaunchKernel(self, kernel, x, y, z, threads, ty, tz, shared, stream, parameters, extra):
-        assert (y, z, ty, tz, shared, parameters) == (1, 1, 1, 1, 0, 0)
-        words = _unpacked(extra)
-        self._started(stream, lambda: self._launch(stream, kernel, x, threads, words))
-        return (OK,)
+    def cuLaunchKernel(self, function, x, y, z, threads, ty, tz, shared, stream, parameters, extra):
+        """Called by native code: nothing is raised here."""
+        self.calls.append("cuLaunchKernel")
+        try:
+            assert (y, z, ty, tz, shared, parameters) == (1, 1, 1, 1, 0, None)
+            words = _unpacked(extra)
+            self._started(stream or 0, lambda: self._launch(stream or 0, function or 0, x, threads, words))
+        except BaseException as e:
+            self.raised.append(e)
+            return 700  # CUDA_ERROR_ILLEGAL_ADDRESS
+        return 0
 
-    def _launch(self, place, kernel, blocks, threads, words, after=()):
+    def _launch(self, place, function, blocks, threads, words, after=()):
+        kernel = self.functions[function]
         self.memory.launch(self.memory.order.start(place, "a kernel", after), kernel, blocks, threads, words)
 
     # Streams and events.

@@ -1,5 +1,6 @@
 """The calls of NVIDIA's driver and of cuBLASLt, with a driver that is not there (``fake_driver``)."""
 
+import ctypes
 import gc
 import importlib
 import types
@@ -14,20 +15,22 @@ from fake_driver import Driver, library
 
 import tracer
 from tracer import nn
+from tracer.ir import pipeline
 from tracer.nn import functional as F
-from tracer.runtime.devices import USED, cuda_graph, device
+from tracer.runtime.devices import USED, DeviceError, cuda_graph, device
 from tracer.runtime.devices import cuda as module
 from tracer.runtime.devices.array import to_device, to_host
 
 
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu(monkeypatch, request):
     import sys
 
     fake = Driver()
     monkeypatch.setattr(module, "driver", fake)
     monkeypatch.setattr(cuda_graph, "driver", fake)
     monkeypatch.setattr(module, "cubin", lambda text, architecture: types.SimpleNamespace(code=text.encode()))
+    monkeypatch.setattr(module, "function_of_driver", lambda name: ctypes.cast(fake.native, ctypes.c_void_p).value)
     monkeypatch.setattr(module, "find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "nvmath", types.ModuleType("nvmath"))
     monkeypatch.setitem(sys.modules, "nvmath.bindings", library(fake))
@@ -35,6 +38,7 @@ def gpu(monkeypatch):
     before = dict(device._kinds)
     device.register("cuda", module.devices)
     yield device.device_named("cuda")
+    assert not fake.raised or request.node.name == "test_errors_of_a_launch"
     device._kinds.clear()
     device._kinds.update(before)
     USED.clear()
@@ -107,6 +111,38 @@ def test_without_a_driver(monkeypatch):
     none = lambda flags: (real.CUresult.CUDA_ERROR_NO_DEVICE,)
     monkeypatch.setattr(module, "driver", types.SimpleNamespace(cuInit=none, CUresult=real.CUresult))
     assert module.devices() == []
+
+
+def test_launches_are_native_and_in_order(gpu):
+    """The first run of a program launches its kernels in order; products are between them."""
+    fake = module.driver
+    f = tracer.trace(lambda x: ((x * 2).sum(0) * x).sum(1) @ x)
+    x = tracer.arange(12.0).view(3, 4).cuda()
+    f(x)
+    fake.calls.clear()
+    y = f(x)
+    expected = ((x.cpu() * 2).sum(0) * x.cpu()).sum(1) @ x.cpu()
+    assert y.tolist() == expected.tolist() and fake.calls.count("cuLaunchKernel") >= 2 and not fake.raised
+
+
+def test_errors_of_a_launch(gpu, monkeypatch):
+    x = tracer.ones(3).cuda()
+    monkeypatch.setattr(Driver, "_launch", lambda *args: 1 / 0)
+    with pytest.raises(DeviceError, match="CUDA_ERROR_ILLEGAL_ADDRESS"):
+        x * 3
+    assert len(module.driver.raised) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(4, 6), (2, 4, 6), (2, 3, 4, 6)])
+def test_a_layer_is_one_product_with_a_bias(gpu, dtype, shape):
+    x, w, b = (tracer.randint(-3, 4, s).to(getattr(tracer, dtype)) for s in (shape, (5, 6), (5,)))
+    f = tracer.trace(lambda x, w, b: F.linear(x, w, b))
+    for _ in range(3):
+        found = f(x.cuda(), w.cuda(), b.cuda())
+        assert found.dtype is x.dtype and found.tolist() == F.linear(x, w, b).tolist()
+    names = [op.primitive.name for op in pipeline.run(f.graphs()[0], pipeline.COMPILE_FOR_GRIDS).ops]
+    assert names.count("addmm") == (dtype != "float64") and names.count("matmul") == (dtype == "float64")
 
 
 # Streams and graphs.

@@ -182,6 +182,26 @@ def test_a_module_that_moves_after_it_was_traced():
         )
 
 
+def test_transposed_operands_are_not_copied(cuda, monkeypatch):
+    from tracer.runtime.devices import apply
+
+    monkeypatch.setattr(apply, "contiguous", lambda x: pytest.fail("an operand is copied"))
+    x, y = tracer.randn(2, 3, 4), tracer.randn(2, 5, 4)
+    for a, b in ((x, y.mT), (x[0], y[0].t()), (x[0].t(), x[0]), (y[0].t(), y.mT[0].t()), (x.mT, x)):
+        there = [t.cuda() if t.is_contiguous() else t.mT.cuda().mT for t in (a, b)]
+        assert [t.stride() for t in there] == [a.stride(), b.stride()]
+        np.testing.assert_allclose((there[0] @ there[1]).cpu().numpy(), (a @ b).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_what_compilers_do_is_not_recorded():
+    """The first call compiles its operations: this reads clocks, and runs code of other packages."""
+    number = np.random.default_rng().random()  # no kernel is on disk
+    f = tracer.trace(lambda x: (x * number + x @ x).sum())
+    for _ in range(3):
+        f(tracer.ones(2, 2, device="cuda"))
+    assert len(f.graphs()) == 1 and f.cache_info().replays == 2, f.explain()
+
+
 def test_programs_that_are_given_nothing():
     """They compute where the recorded results were."""
     f = tracer.trace(lambda: tracer.ones(3, device="cuda") * 2)

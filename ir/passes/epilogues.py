@@ -10,18 +10,27 @@ The product must have no other reader than the sum. Reading it once more would c
 from __future__ import annotations
 
 from ..graph import Graph, Op, Rewriter, Value
-from ..ops import add, addmm, broadcast, cast, matmul
+from ..ops import add, addmm, broadcast, cast, matmul, reshape
 from ..types import DType
 from .dce import dce
 
 
 def join_epilogues(graph: Graph) -> Graph:
     users, outputs = graph.users(), set(graph.outputs)
+
+    def reader_of(v: Value) -> Op | None:
+        """The only operation that reads a value."""
+        return users[v][0] if len(users.get(v, ())) == 1 and v not in outputs else None
+
     joined: dict[Op, tuple[Op, Value | None]] = {}  # the last operation, and the product and its bias
     for op in graph.ops:
         if op.primitive is matmul and op.operands[0].dtype.is_floating_point:
-            reader = users[op.result][0] if len(users.get(op.result, ())) == 1 and op.result not in outputs else None
-            bias = _bias(reader, op.result, op.operands[0].dtype) if reader is not None else None
+            v = op.result
+            reader = reader_of(v)
+            if reader is not None and reader.primitive is reshape and reader.result.shape[-1:] == v.shape[-1:]:  # of the rows
+                v = reader.result
+                reader = reader_of(v)
+            bias = _bias(reader, v, op.operands[0].dtype) if reader is not None else None
             if bias is not None and reader is not None:
                 joined[reader] = op, bias
             elif op.attrs["wide"]:
@@ -35,6 +44,8 @@ def join_epilogues(graph: Graph) -> Graph:
             rewriter.map[op.result] = narrow[op.operands[0]]
         elif op in joined:
             result = _join(rewriter, *joined[op], op.loc)
+            if result.shape != op.result.shape:
+                (result,) = rewriter.builder.append(reshape, [result], {"shape": op.result.shape}, op.loc)
             if result.dtype is not op.result.dtype:
                 narrow[op.result] = result
                 (result,) = rewriter.builder.append(cast, [result], {"dtype": op.result.dtype.short}, op.loc)

@@ -30,6 +30,8 @@ def apply(device: Device, primitive: Primitive, operands: Sequence[Any], attrs: 
     if primitive.makes_views and primitive.kind is not Kind.ELEMENTWISE:
         (x,) = arrays
         return _viewed(primitive, x, attrs)
+    if primitive is ops.matmul:
+        arrays, attrs = _as_stored(arrays, attrs)
     types = tuple([array_type(x.dtype, x.shape) for x in arrays])
     # The text of attributes distinguishes 1, 1.0 and True, and -0.0 from 0.0; equality does not.
     key = device, primitive, types, repr(attrs), Device.tf32
@@ -43,6 +45,16 @@ def apply(device: Device, primitive: Primitive, operands: Sequence[Any], attrs: 
     whole = [x if x.flags.c_contiguous else contiguous(x) for x in arrays]
     (result,) = program.run([x.address for x in whole])
     return result
+
+
+def _as_stored(arrays: list[DeviceArray], attrs: Mapping[str, Any]) -> tuple[list[DeviceArray], Mapping[str, Any]]:
+    """The operands of a product, with transposed ones as they are stored: libraries transpose while they read."""
+    found, flags = [], {}
+    for x, flag in zip(arrays, ("ta", "tb"), strict=True):
+        turned = not x.layout.flags.c_contiguous and x.layout.swapaxes(-1, -2).flags.c_contiguous
+        found.append(x.swapaxes(-1, -2) if turned else x)
+        flags[flag] = attrs.get(flag, False) != turned
+    return found, {**attrs, **flags}
 
 
 def _viewed(primitive: Primitive, x: DeviceArray, attrs: Mapping[str, Any]) -> DeviceArray:
@@ -94,7 +106,8 @@ def plan(graph: Graph, device: Device) -> Plan:
 
 
 def _compiled(graph: Graph, device: Device) -> DeviceProgram:
-    return DeviceProgram(plan(graph, device), device)
+    with Device.compiling():
+        return DeviceProgram(plan(graph, device), device)
 
 
 @functools.lru_cache(maxsize=_MOST)

@@ -7,7 +7,9 @@ one (``CU_STREAM_NON_BLOCKING``), as in PyTorch.
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
 import functools
+import itertools
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -20,7 +22,8 @@ from ..compiler import cache
 from ..compiler.cubin import cubin
 from ..compiler.kept_ptx import ptx
 from ..support.objects import address as host_address
-from .device import Device, DeviceError, Kernel, Product, Task
+from .device import Device, DeviceError, Kernel, Product, Started, Task
+from .launcher import launcher
 
 
 def devices() -> list[Device]:
@@ -43,14 +46,10 @@ def checked(result: tuple[Any, ...]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-class Packed:
-    """The arguments of a kernel as one block, in the form of the driver's parameter ``extra``. The words must live on."""
-
-    def __init__(self, words: np.ndarray[Any, Any]):
-        self._size = ctypes.c_size_t(words.nbytes)
-        # CU_LAUNCH_PARAM_BUFFER_POINTER, the block, CU_LAUNCH_PARAM_BUFFER_SIZE, its size, CU_LAUNCH_PARAM_END
-        self._extra = (ctypes.c_void_p * 5)(1, host_address(words), 2, ctypes.addressof(self._size), 0)
-        self.address = ctypes.addressof(self._extra)
+def function_of_driver(name: str) -> int:
+    """The address of a function of the driver's library."""
+    library = ctypes.CDLL(ctypes.util.find_library("cuda"))
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
 class Cuda(Device):
@@ -66,6 +65,7 @@ class Cuda(Device):
         major, minor = (checked(driver.cuDeviceGetAttribute(kind, device)) for kind in wanted)
         self.capability, self.architecture = (major, minor), f"sm_{major}{minor}"
         self._modules: list[Any] = []
+        self.launch_kernel = function_of_driver("cuLaunchKernel")
         self.function = functools.lru_cache(maxsize=None)(self._loaded)
 
     def enter(self) -> None:
@@ -119,14 +119,10 @@ class Cuda(Device):
             self.function(task.source, task.threads)
 
     def start(self, task: Task, arguments: np.ndarray[Any, Any]) -> None:
-        self.enter()
-        stream = self.stream
-        if isinstance(task, Product):
-            library = self.library
-            library.start(task, arguments.tolist(), stream, library.workspace(stream))
-            return
-        function, packed = self.function(task.source, task.threads), Packed(arguments)
-        checked(driver.cuLaunchKernel(function, task.blocks, 1, 1, task.threads, 1, 1, 0, stream, 0, packed.address))
+        self.in_order([task], [slice(0, len(arguments))]).start(arguments)
+
+    def in_order(self, tasks: Sequence[Task], spans: Sequence[slice]) -> Started:
+        return _InOrder(self, tasks, spans)
 
     def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> Any:
         from .cuda_graph import CudaGraph
@@ -182,6 +178,36 @@ class Cuda(Device):
             checked(driver.cuCtxSynchronize())
         else:
             checked(driver.cuStreamSynchronize(what))
+
+
+class _InOrder:
+    """Tasks in order: products, and between them runs of kernels, each launched by one native call."""
+
+    def __init__(self, device: Cuda, tasks: Sequence[Task], spans: Sequence[slice]):
+        self._device = device
+        self._parts: list[tuple[Product, slice] | np.ndarray[Any, Any]] = []
+        for are_kernels, pairs in itertools.groupby(zip(tasks, spans, strict=True), lambda pair: isinstance(pair[0], Kernel)):
+            if are_kernels:
+                rows = [self._row(task, span) for task, span in pairs if isinstance(task, Kernel)]
+                self._parts.append(np.array(rows, np.int64))
+            else:
+                self._parts += [(task, span) for task, span in pairs if isinstance(task, Product)]
+
+    def _row(self, task: Kernel, span: slice) -> tuple[int, ...]:
+        function = int(self._device.function(task.source, task.threads))
+        return function, task.blocks, task.threads, span.start, 8 * (span.stop - span.start)
+
+    def start(self, words: np.ndarray[Any, Any]) -> None:
+        device = self._device
+        device.enter()
+        stream, where = device.stream, host_address(words)
+        for part in self._parts:
+            if isinstance(part, np.ndarray):
+                status = launcher()(device.launch_kernel, host_address(part), len(part), where, stream)
+                checked((driver.CUresult(status),))
+            else:
+                product, span = part
+                device.library.start(product, words[span].tolist(), stream, device.library.workspace(stream))
 
 
 class _Event:

@@ -10,6 +10,7 @@ one another.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +18,20 @@ from typing import Any
 import numpy as np
 from cuda.bindings import driver
 
-from .cuda import Cuda, Packed, checked
+from ..support.objects import address as host_address
+from .cuda import Cuda, checked
 from .device import Kernel, Product, Task
+
+
+class _Packed:
+    """The arguments of a kernel as one block, in the form of the driver's parameter ``extra``. The words must live on."""
+
+    def __init__(self, words: np.ndarray[Any, Any]):
+        self._size = ctypes.c_size_t(words.nbytes)
+        # CU_LAUNCH_PARAM_BUFFER_POINTER, the block, CU_LAUNCH_PARAM_BUFFER_SIZE, its size, CU_LAUNCH_PARAM_END
+        self._extra = (ctypes.c_void_p * 5)(1, host_address(words), 2, ctypes.addressof(self._size), 0)
+        self.address = ctypes.addressof(self._extra)
+
 
 _KEPT = 2  # executable graphs: a result's memory is often used in turn with that of the result before
 
@@ -91,9 +104,9 @@ class CudaGraph:
             checked(driver.cuGraphExecChildGraphNodeSetParams(executable, node, child))
             checked(driver.cuGraphDestroy(child))
 
-    def _parameters(self, task: Kernel, arguments: np.ndarray[Any, Any]) -> tuple[Any, Packed]:
+    def _parameters(self, task: Kernel, arguments: np.ndarray[Any, Any]) -> tuple[Any, _Packed]:
         """The description of a kernel's node, and the block of arguments, which must live until it has been passed on."""
-        parameters, packed = driver.CUDA_KERNEL_NODE_PARAMS(), Packed(arguments)
+        parameters, packed = driver.CUDA_KERNEL_NODE_PARAMS(), _Packed(arguments)
         parameters.func = self._device.function(task.source, task.threads)
         parameters.gridDimX, parameters.gridDimY, parameters.gridDimZ = task.blocks, 1, 1
         parameters.blockDimX, parameters.blockDimY, parameters.blockDimZ = task.threads, 1, 1

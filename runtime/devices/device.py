@@ -61,17 +61,29 @@ class Product(NamedTuple):
 Task = Kernel | Product
 
 
-class GraphOfTasks(Protocol):
-    """Tasks that are started together."""
+class Started(Protocol):
+    """Tasks that are started by one call."""
 
     def start(self, words: np.ndarray[Any, Any]) -> None:
         """Starts the tasks, with their arguments among the words."""
+
+
+class InOrder:
+    """Tasks that are started one after the other."""
+
+    def __init__(self, device: Device, tasks: Sequence[Task], spans: Sequence[slice]):
+        self._device, self._tasks, self._spans = device, tasks, spans
+
+    def start(self, words: np.ndarray[Any, Any]) -> None:
+        for task, span in zip(self._tasks, self._spans, strict=True):
+            self._device.start(task, words[span])
 
 
 class Device:
     """One device. ``str(device)`` is the name that users give it."""
 
     kernels = "cuda"  # the plans and kernels that it runs
+    compiling = staticmethod(contextlib.nullcontext)  # what surrounds the compilation of a program of one operation
     tf32 = False  # whether products of float32 may round their operands to 11 bits, on all devices
     capability = (8, 0)  # of CUDA devices: the instructions that kernels may use
 
@@ -129,10 +141,12 @@ class Device:
         """Starts a task. Arguments are 64-bit words."""
         raise NotImplementedError
 
-    def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> GraphOfTasks | None:
-        """The tasks as one unit of work, with the slices of words that are their arguments, and for each task the earlier ones
-        that it follows; None if there are no such units.
-        """
+    def in_order(self, tasks: Sequence[Task], spans: Sequence[slice]) -> Started:
+        """The tasks, with the slices of words that are their arguments, to be started one after the other."""
+        return InOrder(self, tasks, spans)
+
+    def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> Started | None:
+        """The same as one unit of work, in which each task follows some earlier ones; None if there are no such units."""
         return None
 
     def multiplies(self, dtype: DType) -> bool:

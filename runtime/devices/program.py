@@ -214,28 +214,24 @@ def _product(op: Op) -> Product:
 
 
 class _OnDevice:
-    """Steps that follow one another on the device. From the second run on they are started together, if the device can: making
-    the graph pays only for programs that are run again.
+    """Steps that follow one another on the device. From the second run on they are one unit of work, if the device has such:
+    making it pays only for programs that are run again.
     """
 
     def __init__(self, device: Device, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]):
-        self._device, self._tasks, self._spans, self._after = device, tasks, spans, after
-        self._lock = threading.Lock()
-        self._started = 0
-        self._graph: Any = None
         for task in dict.fromkeys(tasks):
             device.prepare(task)
+        self._lock = threading.Lock()
+        self._runs = 0
+        self._started = device.in_order(tasks, spans)
+        self._together = (lambda: device.graph(tasks, spans, after)) if len(tasks) > 1 else (lambda: None)
 
     def start(self, words: np.ndarray[Any, Any]) -> None:
         with self._lock:
-            if self._started == 1 and len(self._tasks) > 1:
-                self._graph = self._device.graph(self._tasks, self._spans, self._after)
-            self._started = min(self._started + 1, 2)
-            if self._graph is not None:
-                self._graph.start(words)
-                return
-        for task, span in zip(self._tasks, self._spans, strict=True):
-            self._device.start(task, words[span])
+            if self._runs == 1:
+                self._started = self._together() or self._started
+            self._runs = min(self._runs + 1, 2)
+            self._started.start(words)
 
 
 class _OnHost:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..ir.types import DType, float32
@@ -87,6 +89,18 @@ class _Context(threading.local):
 
 
 context = _Context()
+
+
+@contextlib.contextmanager
+def unrecorded() -> Iterator[None]:
+    """In this context, a recording does not see what runs: compilers read clocks, for example."""
+    recorder, context.recorder = context.recorder, None
+    try:
+        yield
+    finally:
+        context.recorder = recorder
+
+
 # The number of entered blocks, in any thread, in which generated replays do not apply: inference mode, saved-tensors hooks,
 # anomaly mode, eager mode.
 SPECIAL: list[object] = []

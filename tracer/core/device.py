@@ -8,12 +8,13 @@ import numpy as np
 
 from ..runtime.devices import USED, Device, DeviceArray, device_named, is_registered, to_host
 from ..runtime.devices.array import to_device
-from .context import context
+from .context import context, unrecorded
 
 if TYPE_CHECKING:
     from .tensor import Tensor
 
 
+Device.compiling = staticmethod(unrecorded)  # type: ignore[assignment]
 _NAMES = ("cpu", "cuda", "meta", "mps", "xpu")
 
 

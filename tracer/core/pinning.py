@@ -40,12 +40,12 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
     return made
 
 
-def record_stream(self: Tensor, stream: Stream) -> None:
-    """Notes that work in a stream uses the tensor. Its memory is not given to another one before that work has finished.
+def record_stream(self: Tensor, s: Stream) -> None:
+    """Notes that work in the stream ``s`` uses the tensor. Its memory is not given to another one before that work has finished.
 
     Needed if the tensor was made in another stream, and may be deleted while the work is under way. Raises RuntimeError for a
     tensor that is not on a device.
     """
     if not isinstance(self._data, DeviceArray):
         raise RuntimeError(f"record_stream(): expected a tensor on a CUDA device, but it is on '{self.device}'")
-    self._data.memory.used_by(stream.cuda_stream)
+    self._data.memory.used_by(s.cuda_stream)

@@ -2816,8 +2816,8 @@ class TensorMethods:
         Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
         tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
         """
-    def record_stream(self, stream: Stream) -> None:
-        """Notes that work in a stream uses the tensor. Its memory is not given to another one before that work has finished.
+    def record_stream(self, s: Stream) -> None:
+        """Notes that work in the stream ``s`` uses the tensor. Its memory is not given to another one before that work has finished.
 
         Needed if the tensor was made in another stream, and may be deleted while the work is under way. Raises RuntimeError for a
         tensor that is not on a device.

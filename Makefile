@@ -7,7 +7,9 @@ PYTHONS := 3.11 3.12 3.13
 # The interpreter of a version: on the path, or from pyenv; empty if none starts.
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
-.PHONY: demo docs examples test test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types stubs bench programs conformance \
+ON_DEVICE := seeds gallery nn modules optim
+
+.PHONY: demo docs examples test test-device test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types stubs bench programs conformance \
 	kernels-cuda check-gpu bench-gpu clean
 
 demo: $(VENV)/.demo
@@ -24,6 +26,11 @@ docs: $(VENV)/.docs
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(if $(ARGS),,$(MAKE) test-device)
+
+# Programs, modules and optimizers again, with all tensors on the emulated CUDA device.
+test-device: $(VENV)/.test
+	TRACER_TEST_DEVICE=cuda $(BIN)/python -m pytest -n 2 $(ON_DEVICE:%=tests/test_%.py) $(ARGS)
 
 test-slow: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)

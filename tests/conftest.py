@@ -37,6 +37,18 @@ def cuda():
     USED.clear()  # backward passes of later tests are those of programs without devices
 
 
+@pytest.fixture(autouse=True)
+def _everywhere(request, monkeypatch):
+    """With ``TRACER_TEST_DEVICE=cuda`` all tests make their tensors on that device. They print them as on the CPU."""
+    if os.environ.get("TRACER_TEST_DEVICE") == "cuda":
+        from tracer.core import printing
+
+        pytest.importorskip("numba_cuda", reason="needs the extra 'cuda'")
+        request.getfixturevalue("on_cuda")
+        monkeypatch.setattr(printing, "place_of", lambda data: "")
+    yield
+
+
 @pytest.fixture
 def on_cuda(cuda):
     """New tensors are made there."""

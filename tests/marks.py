@@ -1,4 +1,6 @@
-"""Marks of tests that not every device can run. With ``TRACER_TEST_CUDA=gpu`` they run on this machine's GPUs."""
+"""Marks of tests that not every device can run. With ``TRACER_TEST_CUDA=gpu`` they run on this machine's GPUs, with
+``TRACER_TEST_DEVICE=cuda`` tests of programs make their tensors on the emulated device.
+"""
 
 import os
 
@@ -6,6 +8,7 @@ import pytest
 
 import tracer
 
+ON_DEVICE = os.environ.get("TRACER_TEST_DEVICE") == "cuda"
 _ON_GPU = os.environ.get("TRACER_TEST_CUDA") == "gpu"
 
 # There are always two emulated devices.

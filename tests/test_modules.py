@@ -86,16 +86,16 @@ def test_fractional_pooling(name, shape, how):
     assert tuple(out.shape) == (*shape[:-axes], *sizes) and where.dtype is tracer.int64
     flat = x.detach().reshape(*shape[:-axes], -1)
     assert tracer.equal(flat.gather(-1, where.reshape(*shape[:-axes], -1)), out.detach().reshape(*shape[:-axes], -1))
-    places = np.stack(np.unravel_index(where.numpy(), shape[-axes:]), -1)
+    places = np.stack(np.unravel_index(where.cpu().numpy(), shape[-axes:]), -1)
     for axis in range(axes):
         along = np.moveaxis(places[..., axis], -axes + axis, -1)
         assert (np.diff(along, axis=-1) >= -1).all() and along.min() >= 0  # windows of 2 overlap by at most 1
         assert along[..., -1].min() >= shape[-axes + axis] - 2  # the last window ends where the axis does
     out.sum().backward()
     counts = np.zeros(flat.shape, np.float32)
-    for i, row in enumerate(where.numpy().reshape(-1, int(np.prod(sizes)))):
+    for i, row in enumerate(where.cpu().numpy().reshape(-1, int(np.prod(sizes)))):
         np.add.at(counts.reshape(-1, counts.shape[-1])[i], row, 1)
-    assert np.array_equal(x.grad.numpy().reshape(counts.shape), counts)
+    assert np.array_equal(x.grad.cpu().numpy().reshape(counts.shape), counts)
 
 
 def test_fractional_pooling_is_decided_by_its_samples():

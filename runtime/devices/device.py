@@ -83,7 +83,8 @@ class Device:
     """One device. ``str(device)`` is the name that users give it."""
 
     kernels = "cuda"  # the plans and kernels that it runs
-    compiling = staticmethod(contextlib.nullcontext)  # what surrounds the compilation of a program of one operation
+    # What surrounds the compilation of a program of one operation.
+    compiling: Callable[[], contextlib.AbstractContextManager[Any]] = staticmethod(contextlib.nullcontext)
     tf32 = False  # whether products of float32 may round their operands to 11 bits, on all devices
     capability = (8, 0)  # of CUDA devices: the instructions that kernels may use
 

@@ -130,7 +130,7 @@ class Snapshot:
             return type(x).__name__, str(e)[:40]
         grad = self.of(x.grad) if x.is_leaf or x.retains_grad else "no leaf"
         extra = {k: v for k, v in vars(x).items() if not k.startswith("_")}
-        values = x.detach().numpy().copy()
+        values = x.detach().cpu().numpy().copy()
         traits = str(x.dtype), tuple(x.shape), x.requires_grad, x.is_leaf
         return type(x).__name__, *traits, ("values", values), ("grad", grad), ("extra", self.of(extra))
 
@@ -144,7 +144,7 @@ class Snapshot:
 
     def shared(self):
         """Pairs of tensors that share memory."""
-        arrays = [t.detach().numpy() for t in self.tensors[:60]]
+        arrays = [t.detach()._data for t in self.tensors[:60]]
         return [(i, j) for j, b in enumerate(arrays) for i, a in enumerate(arrays[:j]) if np.may_share_memory(a, b)]
 
     def leaves(self):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-Device.compiling = staticmethod(unrecorded)  # type: ignore[assignment]
+Device.compiling = staticmethod(unrecorded)
 _NAMES = ("cpu", "cuda", "meta", "mps", "xpu")
 
 
@@ -170,15 +170,15 @@ def require_one_device(name: str, arguments: tuple[Any, ...]) -> None:
     """Raises RuntimeError if a function's tensors are on several devices. Those without axes may be on the CPU."""
     if name in _ANYWHERE:
         return
+    from .tensor import Tensor
+
     places: dict[str, None] = {}
     work = list(arguments)
     while work:
         x = work.pop()
         if x.__class__ in (list, tuple):
             work += x
-        elif (data := getattr(x, "_data", None)) is not None and (
-            data.__class__ is DeviceArray or (data.__class__ is np.ndarray and data.ndim)
-        ):
+        elif isinstance(x, Tensor) and ((data := x._data).__class__ is DeviceArray or data.ndim):
             places[str(data.device)] = None
     if len(places) > 1:
         raise RuntimeError(

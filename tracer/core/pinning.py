@@ -41,7 +41,7 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
 
 
 def record_stream(self: Tensor, s: Stream) -> None:
-    """Notes that work in the stream ``s`` uses the tensor. Its memory is not given to another one before that work has finished.
+    """Notes that work in the stream ``s`` uses the tensor. Its memory is not given to another one before that has finished.
 
     Needed if the tensor was made in another stream, and may be deleted while the work is under way. Raises RuntimeError for a
     tensor that is not on a device.

@@ -97,10 +97,7 @@ def _body(data: np.ndarray, indent: int, summarize: bool, form: _Formatter | _Co
 
 def show(t: Tensor) -> str:
     """The text of a tensor, with non-default properties and the history."""
-    data, more = t._observed("the text of a tensor"), history(t)
-    if isinstance(data, DeviceArray):
-        data, more = to_host(data), ", ".join(filter(None, (f"device='{t.device}'", more)))
-    return text_of(data, t.dtype, more)
+    return text_of(t._observed("the text of a tensor"), t.dtype, history(t))
 
 
 def html(t: Tensor) -> str:
@@ -122,9 +119,16 @@ def history(t: Tensor) -> str:
     return "requires_grad=True" if t._requires_grad else ""
 
 
+def place_of(data: DeviceArray) -> str:
+    """The part of a tensor's text about its device."""
+    return f"device='{data.device}'"
+
+
 def text_of(data: np.ndarray, kind: DType, history: str) -> str:
     """The text of a tensor with these elements."""
     suffixes = []
+    if isinstance(data, DeviceArray):
+        data, history = to_host(data), ", ".join(filter(None, (place_of(data), history)))
     dtype = f"dtype=tracer.{kind.name}"
     default = kind in (context.default_dtype, context.default_dtype.to_complex()) or kind.name in ("int64", "bool")
     if data.size == 0:

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.device import near
 from ..core.tensor import Tensor, wrap
 from ..core.warning import warn
 from ..ir import ops as P
 from ..ir.interp import current, selection
 from ..ir.types import bool_, int32, int64, uint8
-from ..runtime.devices import USED
 from ..tracing.scalars import RuntimeInt
 from .common import one_dim, to_dtype
 from .inquiry import as_number, filling
@@ -249,8 +247,6 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 
 
 def _advanced(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:
-    if USED:
-        tensors = {axis: near(t, x) for axis, t in tensors.items()}
     (first, index), *rest = tensors.items()
     if not rest:
         return P.index_select(x, index, axis=first)

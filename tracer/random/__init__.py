@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd.modes import unfollowed
 from ..core.context import context
-from ..core.device import CPU, memory_of, near, placed
+from ..core.device import CPU, memory_of, placed
 from ..core.device import device as Place
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
@@ -80,11 +80,11 @@ class Generator:
 
     def set_offset(self, offset: int) -> None:
         """Moves to a position in the stream, as if that many numbers had been drawn."""
-        self.state.copy_(create.tensor([int(self.state._observed("set_offset")[0]), offset], dtype=int64))
+        self.state.copy_(create.tensor([int(self.state._observed("set_offset")[0]), offset], dtype=int64, device=CPU))
 
     def get_state(self) -> Tensor:
         """Seed and position in the stream, as a tensor of bytes for ``set_state``."""
-        return create.tensor(list(self.state._observed("get_state").tobytes()), dtype=uint8)
+        return create.tensor(list(self.state._observed("get_state").tobytes()), dtype=uint8, device=CPU)
 
     def set_state(self, new_state: Tensor) -> Generator:
         """Restores a state of ``get_state``. Raises TypeError or RuntimeError for anything else."""
@@ -94,7 +94,7 @@ class Generator:
         if new_state.numel() != size:
             raise RuntimeError(f"expected a state of size {size} but found the input RNG state size to be {new_state.numel()}")
         words = np.frombuffer(new_state._observed("set_state").tobytes(), np.int64)
-        self.state.copy_(create.tensor(words.tolist(), dtype=int64))
+        self.state.copy_(create.tensor(words.tolist(), dtype=int64, device=CPU))
         return self
 
     def clone_state(self) -> Generator:
@@ -324,7 +324,7 @@ def normal(
         scale = standard_deviation(std)
         drawn = randn(tuple(size), dtype=dtype, generator=generator)
         for x in (mean, std):
-            drawn = near(drawn, x) if isinstance(x, Tensor) else drawn
+            drawn = placed(drawn, x) if isinstance(x, Tensor) else drawn
         out = pointwise.add(pointwise.mul(drawn, scale), mean)
     return constant_in(out, mean, std)
 
@@ -352,10 +352,10 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     stream, shape = generator or default_generator, input._data.shape
     with unfollowed():
         if not replacement:
-            keys = input / -pointwise.log(near(stream.uniform(shape, float64), input))
+            keys = input / -pointwise.log(placed(stream.uniform(shape, float64), input))
             return argmax(keys, -1, keepdim=True) if num_samples == 1 else topk(keys, num_samples).indices
         total = cumsum(input, -1)
-        drawn = near(stream.uniform((*shape[:-1], num_samples), float64), total) * total[..., -1:]
+        drawn = placed(stream.uniform((*shape[:-1], num_samples), float64), total) * total[..., -1:]
         return searchsorted(total, drawn, right=True)
 
 

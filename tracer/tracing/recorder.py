@@ -513,7 +513,7 @@ class Recorder:
         if held is None:
             self.observe(t, "tolist()")
             return t._data.tolist()
-        return self.floats.items(self.floats.hidden(np.ndarray.tolist, (held,)))
+        return self.floats.nested(held)
 
     def text(self, t: Tensor) -> Text | None:
         """The text of a tensor, with its index among the dynamic numbers; None if it is the same in each run."""

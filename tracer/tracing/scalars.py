@@ -185,6 +185,10 @@ class FloatProgram:
             return self.number(held._index, held._value)
         return [self.items(self.hidden(operator.getitem, (held, k))) for k in range(len(held._value))]
 
+    def nested(self, held: Hidden) -> Any:
+        """The elements of an array as nested lists of dynamic numbers."""
+        return self.items(self.hidden(_listed, (held,)))
+
     def hidden(self, function: Callable[..., Any], args: Sequence[Any]) -> Hidden:
         """The function's result, only for other steps."""
         value = function(*map(_now, args))
@@ -340,6 +344,10 @@ class RuntimeInt(RuntimeNumber):
 # The names in Python's messages.
 RuntimeFloat.__name__, RuntimeInt.__name__ = "float", "int"
 _OF_RUNS = (RuntimeNumber, Hidden)
+
+
+def _listed(array: Any) -> Any:
+    return array.tolist()
 
 
 def _now(x: Any) -> Any:

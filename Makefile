@@ -8,9 +8,10 @@ PYTHONS := 3.11 3.12 3.13
 interpreter = $(firstword $(foreach p,python$(1) $(wildcard $(HOME)/.pyenv/versions/$(1).*/bin/python),$(if $(shell $(p) -V 2>&1 | grep '^Python $(1)\.'),$(p))))
 
 ON_DEVICE := seeds gallery nn modules optim
+ON_GPU := devices device_tensors device_replays streams dlpack amp
 
 .PHONY: demo docs examples test test-device test-slow test-fuzz test-pythons $(PYTHONS:%=test-%) test-oldest-numba lint types stubs bench programs conformance \
-	kernels-cuda check-gpu bench-gpu clean
+	kernels-cuda test-gpu bench-gpu clean
 
 demo: $(VENV)/.demo
 	$(BIN)/tracer demo
@@ -83,11 +84,12 @@ bench: $(VENV)/.bench
 programs: $(VENV)/.programs
 	$(BIN)/python -m benchmarks.programs $(or $(ARGS),--write)
 
-# On a machine with a GPU, in less than ten minutes: checks tensors, models and optimizers there, and the kernels' results, runs compute-sanitizer if it is installed, and measures
-# the reached memory bandwidth.
-check-gpu: $(VENV)/.test
+# On a machine with a GPU, in less than ten minutes: tensors, models, optimizers, streams, the tutorials' programs and the gallery there,
+# the kernels' results, compute-sanitizer if it is installed, and the reached memory bandwidth.
+test-gpu: $(VENV)/.test
 	$(BIN)/pip install --quiet -e '.[cuda]'
-	TRACER_TEST_CUDA=gpu $(BIN)/python -m pytest -p no:xdist -o addopts= tests/test_devices.py tests/test_device_tensors.py tests/test_amp.py
+	TRACER_TEST_CUDA=gpu $(BIN)/python -m pytest -p no:xdist -o addopts= $(ON_GPU:%=tests/test_%.py)
+	TRACER_TEST_CUDA=gpu TRACER_TEST_DEVICE=cuda $(BIN)/python -m pytest -p no:xdist -o addopts= tests/test_seeds.py tests/test_gallery.py
 	$(BIN)/python -m pytest -m gpu tests/test_gpu.py
 	if command -v compute-sanitizer; then for tool in memcheck racecheck; do compute-sanitizer --tool $$tool --error-exitcode 1 \
 		$(BIN)/python -m pytest -m gpu tests/test_gpu.py -k extents || exit 1; done; else echo "compute-sanitizer is not installed"; fi

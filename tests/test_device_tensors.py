@@ -336,6 +336,17 @@ def test_writes_into_views(cuda, given):
     assert y.tolist() == x.tolist()
 
 
+@pytest.mark.filterwarnings("error:(?s).*has no kernel for this device")
+def test_gradients_are_accumulated_on_the_device():
+    w = tracer.ones(3, device="cuda", requires_grad=True)
+    for _ in range(3):
+        (w * w).sum().backward()
+    assert w.grad.tolist() == [6, 6, 6]
+    data = w.detach()._data
+    data += data
+    assert w.tolist() == [2, 2, 2]
+
+
 def test_writes_into_views_stay_on_the_device(monkeypatch):
     x, v = tracer.zeros(6, 10, 4, device="cuda"), tracer.ones(4, device="cuda")
     monkeypatch.setattr(array, "read_bytes", lambda *args: pytest.fail("the host reads the array"))

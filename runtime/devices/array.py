@@ -226,9 +226,12 @@ class DeviceArray(NDArrayOperatorsMixin):
     # NumPy's functions.
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method == "__call__" and not kwargs and (found := self.device.elementwise(ufunc, inputs)) is not None:
-            return found
         out = kwargs.get("out", ())
+        if method == "__call__" and len(kwargs) == len(out) and (found := self.device.elementwise(ufunc, inputs)) is not None:
+            if not out:
+                return found
+            out[0][...] = found
+            return out[0]
         writes = tuple(x for x in (inputs[0] if method == "at" else None, *out) if isinstance(x, DeviceArray))
         return on_host(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs, writes)
 

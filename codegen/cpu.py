@@ -10,6 +10,7 @@ names.
 from __future__ import annotations
 
 from .blocked import blocked
+from .masked import with_masks
 from .nest import Kernel
 from .prefetch import with_requests
 from .text import lines
@@ -27,7 +28,8 @@ def source(kernel: Kernel) -> str:
         body.append(f"    {name} = args[{n + k}]")
     tail = n + len(kernel.params)
     extents = dict(zip(kernel.params, kernel.values, strict=True))
-    text = "\n".join(lines(tiled(kernel, rows_together(blocked(with_requests(kernel), extents))), 1))
+    statements = with_masks(kernel, tiled(kernel, rows_together(blocked(with_requests(kernel), extents))), extents)
+    text = "\n".join(lines(statements, 1))
     if "status" in text:
         body.append(f"    status = args[{tail}]")
     if "(gemm," in text:

@@ -132,7 +132,7 @@ class Who(StrEnum):
 
 @dataclass
 class Loop:
-    """``lanes``: adjacent iterations that a thread takes at once."""
+    """``lanes``: adjacent iterations that a thread takes at once. ``masked``: a vector with masks computes the last ones."""
 
     variable: str
     start: str
@@ -141,6 +141,7 @@ class Loop:
     sequential: bool = False
     who: Who = Who.EACH
     lanes: int = 1
+    masked: bool = False
 
 
 @dataclass

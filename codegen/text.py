@@ -25,7 +25,7 @@ def lines(statements: Sequence[Statement], depth: int) -> list[str]:
             result.append(f"{pad}{names} = {s.unit}_{s.combine}({names})")
         elif isinstance(s, Loop):
             result += [
-                f"{pad}for {s.variable} in {s.who}{_lanes(s.lanes)}({s.start}, {s.stop}):",
+                f"{pad}for {s.variable} in {'masked' if s.masked else s.who}{_lanes(s.lanes)}({s.start}, {s.stop}):",
                 *(lines(s.body, depth + 1) or [f"{pad}    pass"]),
             ]
         elif isinstance(s, If):

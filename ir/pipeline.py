@@ -27,6 +27,7 @@ from .passes.pairs import complex_as_pairs
 from .passes.permutes import hoist_permutes
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
+from .passes.shifted import repeat_shifted
 from .passes.slices import simplify_slices
 from .passes.stages import two_stages
 from .passes.transpose import transpose_products
@@ -64,6 +65,7 @@ COMPILE: tuple[Pass, ...] = (
     wide_sums,  # after batch_products, which looks for products; before fuse, which fuses what this pass writes
     choose_writes,  # after the passes that know updates; before fuse, which orders reads and writes
     fuse,  # after everything that looks at single operations: it moves them into bodies
+    repeat_shifted,  # after fuse: which values are between kernels is known
     partial_columns,  # after fuse: it merges two of its kernels that have no common reduction axis
     recompute,  # after these two: values between kernels are known, and values for column sums are no longer stored
     block_reductions,  # after fuse, which decides what one kernel reduces

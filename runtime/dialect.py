@@ -179,6 +179,7 @@ NAMES: dict[str, Any] = {
     **{short: _conversion(short) for short in DTYPES},
     "inf": math.inf,
     "nan": math.nan,
+    "masked": range,  # a hint for the vectors of the other compiler
 }
 globals().update(NAMES)
 __all__ = ["SIGNATURE", "call", "compiled", *NAMES]

@@ -21,7 +21,7 @@ from typing import Any
 from llvmlite import ir
 
 from ...ir.types import DType, bool_, int64
-from . import halves
+from . import halves, vector
 from .intrinsics import (
     DTYPES,
     I64,
@@ -115,15 +115,17 @@ class Writer:
         self.builder.store(value.value, slot)
 
     def _for(self, s: ast.For) -> None:
-        assert isinstance(s.target, ast.Name) and isinstance(s.iter, ast.Call)
+        assert isinstance(s.target, ast.Name) and isinstance(s.iter, ast.Call) and isinstance(s.iter.func, ast.Name)
         start, stop = (self.evaluate(a).value for a in s.iter.args)
-        with self.loop(start, stop, I64(1)) as variable:
+        with self.loop(start, stop, I64(1), masked=s.iter.func.id == "masked") as variable:
             self.names[s.target.id] = Scalar(variable, int64)
             self.statements(s.body)
 
     @contextmanager
-    def loop(self, start: ir.Value, stop: ir.Value, step: ir.Value) -> Iterator[ir.Value]:
-        """Generates a loop over indices from ``start`` while less than ``stop``."""
+    def loop(self, start: ir.Value, stop: ir.Value, step: ir.Value, masked: bool = False) -> Iterator[ir.Value]:
+        """Generates a loop over indices from ``start`` while less than ``stop``. ``masked``: no iterations are left over by
+        vectors.
+        """
         builder = self.builder
         before = builder.block
         body, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
@@ -134,7 +136,9 @@ class Writer:
         yield variable
         following = builder.add(variable, step, flags=("nsw",))
         variable.add_incoming(following, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, stop), body, after)
+        branch = builder.cbranch(builder.icmp_signed("<", following, stop), body, after)
+        if masked:
+            vector.mask(branch)
         builder.position_at_end(after)
 
     def _if(self, s: ast.If) -> None:

@@ -7,6 +7,7 @@ vectors here, and inlined into the loop.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from .arithmetic import LLVMArithmetic, Number
 from .machine import selected
 
 _PREFIX = "elementary_"
+_MASKED = "masked"
 _CALL = re.compile(rf'(call (?:float|double) @"?({_PREFIX}\w+?)"?\(.*\))$', re.MULTILINE)
 
 
@@ -47,9 +49,29 @@ def _define(module: ir.Module, name: str, type_: Any, count: int, function: Call
     builder.ret(function(m, *[Number(m, x) for x in f.args]).value)
 
 
+def mask(branch: ir.Instruction) -> None:
+    """Marks a loop, by its last branch: a vector with masks computes its last iterations, if vectors are wide."""
+    if selected().vector_bits == 512:
+        branch.set_metadata(_MASKED, branch.module.add_metadata([ir.IntType(1)(1)]))
+
+
+def _with_masks(text: str) -> str:
+    """The text with LLVM's form of marks: nodes that refer to themselves, which llvmlite cannot write."""
+    numbers = itertools.count(1_000_000)
+    nodes: list[str] = []
+
+    def node(_: re.Match[str]) -> str:
+        n = next(numbers)
+        nodes.append(f'!{n} = distinct !{{!{n}, !{{!"llvm.loop.vectorize.predicate.enable", i1 true}}}}\n')
+        return f"!llvm.loop !{n}"
+
+    text = re.sub(rf"!{_MASKED} !\d+", node, text)
+    return text + "".join(nodes)
+
+
 def annotated(module: ir.Module) -> str:
-    """The module's text, with the vector variants of its calls."""
-    text = str(module)
+    """The module's text, with the vector variants of its calls, and the marks of loops."""
+    text = _with_masks(str(module))
     vectors: dict[str, list[str]] = {}
     for name in module.globals:
         scalar, x, lanes = name.rpartition("_x")

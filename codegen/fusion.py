@@ -252,6 +252,10 @@ def _row_nest(low: Lowering, results: Results, shape: tuple[int, ...], axes: tup
         row = tuple("i0" if a == first else names[a] for a in kept)
         _store(low, [r for r in results if len(r.value.shape) != len(shape)], row)
         whole = [r for r in results if len(r.value.shape) == len(shape)]
+        if low.kept:  # the sums first: the last loop then finds the kept values
+            for op in low.graph.ops:
+                if op.primitive.kind is Kind.REDUCTION and op.operands[0].shape == shape and op.attrs["axes"] == axes:
+                    low.value(op.result, row)
         if whole:
             with low.iterations(axes, like) as elements:
                 for inner in elements:

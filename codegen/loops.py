@@ -237,7 +237,7 @@ class Lowering:
         work = [v]
         while work:
             u = work[-1]
-            if _is_elementwise(u):
+            if _is_elementwise(u) and not self._is_kept(u, index):
                 assert u.op is not None
                 before = next((o for o in u.op.operands if _is_elementwise(o) and self.known((o, index)) is None), None)
                 if before is not None:
@@ -255,7 +255,7 @@ class Lowering:
             return self.let(self._load(v, index))
         kind = op.primitive.kind
         if kind is Kind.ELEMENTWISE:
-            if v in self.kept and (v, index[:-1]) in self._complete:
+            if self._is_kept(v, index):
                 return self.let(f"load({self.kept[v]}, {self.offset(v, index)})")
             names = [self.value(o, index) for o in op.operands]
             return self.let(self._scalar(op, names))
@@ -272,6 +272,10 @@ class Lowering:
         if op.primitive in (index_select, gather):
             return self._indexed(op, index)
         raise NotImplementedError(f"no code for {op.primitive.name} inside a fusion")
+
+    def _is_kept(self, v: Value, index: Index) -> bool:
+        """True if an earlier loop over the row has stored the element."""
+        return v in self.kept and (v, index[:-1]) in self._complete
 
     def _load(self, v: Value, index: Index) -> str:
         return f"load({self.arrays[self.array_of[v]].name}, {self.offset(v, index)})"

@@ -22,7 +22,7 @@ def _without_earlier_objects():
 @pytest.fixture(scope="module")
 def cuda():
     """The first of two emulated CUDA devices; with ``TRACER_TEST_CUDA=gpu`` the first GPU."""
-    from tracer.runtime.devices import USED, device
+    from tracer.runtime.devices import USED, WITH_STREAMS, device
 
     if os.environ.get("TRACER_TEST_CUDA") == "gpu":
         yield device.device_named("cuda")
@@ -34,6 +34,7 @@ def cuda():
     yield device.device_named("cuda")
     device._kinds.clear()
     device._kinds.update(before)
+    WITH_STREAMS.clear()
     USED.clear()  # backward passes of later tests are those of programs without devices
 
 

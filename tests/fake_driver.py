@@ -18,7 +18,7 @@ OK = real.CUresult.CUDA_SUCCESS
 DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
 BEFORE = (
     *("cuInit", "cuDeviceGetCount", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuDeviceGetName", "cuDeviceTotalMem"),
-    *("cuDeviceGetAttribute", "cuCtxSetCurrent", "cuEventQuery", "cuEventElapsedTime"),
+    *("cuDeviceGetAttribute", "cuCtxSetCurrent", "cuCtxPushCurrent"),
 )
 
 
@@ -34,7 +34,7 @@ class Driver:
         self.current = None
         self.calls = []
         self.captured = {}
-        self.functions, self.raised = [], []
+        self.functions, self.raised, self.contexts = [], [], []
         kinds = [ctypes.c_void_p, *[ctypes.c_uint] * 7, *[ctypes.c_void_p] * 3]
         self.native = ctypes.CFUNCTYPE(ctypes.c_int, *kinds)(self.cuLaunchKernel)
         self.sizes = {}
@@ -71,15 +71,28 @@ class Driver:
         return (OK,)
 
     def cuCtxSynchronize(self):
+        assert not self.captured, "the context is waited for while a stream captures"
         self.memory.synchronize()
         return (OK,)
+
+    def cuCtxPushCurrent(self, context):
+        self.contexts.append(self.current)
+        self.current = context
+        return (OK,)
+
+    def cuCtxPopCurrent(self):
+        found, self.current = self.current, self.contexts.pop()
+        return OK, found
+
+    def cuStreamQuery(self, stream):
+        return (OK if self.memory.happened(stream) else real.CUresult.CUDA_ERROR_NOT_READY,)
 
     # Memory.
 
     def cuMemAlloc(self, nbytes):
         if self.memory._used + nbytes > 1 << 30:
             return real.CUresult.CUDA_ERROR_OUT_OF_MEMORY, 0
-        self.memory.pool.used.add(address := self.memory.reserve(nbytes))
+        self.memory.used.add(address := self.memory.reserve(nbytes))
         self.sizes[address] = nbytes
         return OK, address
 
@@ -257,6 +270,7 @@ class Lt:
 
     MatmulDescAttribute = MatmulPreferenceAttribute = MatrixLayoutAttribute = Names()
     Epilogue = Names(BIAS=4)
+    cuBLASLtError = type("cuBLASLtError", (Exception,), {})
     matmul_heuristic_result_dtype = np.dtype(
         [("algo", "u8", 8), ("workspace_size", "u8"), ("state", "i4"), ("waves_count", "f4"), ("reserved", "i4", 4)]
     )
@@ -272,7 +286,7 @@ class Lt:
         return {"compute": compute}
 
     def matrix_layout_create(self, kind, rows, columns, leading):
-        assert leading >= rows
+        assert leading >= max(rows, 1)
         return {"dtype": np.dtype(DTYPES[kind]), "rows": rows, "columns": columns, "leading": leading}
 
     def matmul_preference_create(self):

@@ -95,5 +95,5 @@ def test_import_is_quick(tmp_path):
     )
     command = [sys.executable, "-c", f"{clock}; print(t - s, u - t)"]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout for _ in range(4)]
-    numpy, ours = (min(times) for times in zip(*(map(float, run.split()) for run in runs), strict=True))
-    assert ours < 3 * numpy
+    times = [tuple(map(float, run.split())) for run in runs]
+    assert min(ours / numpy for numpy, ours in times) < 3  # in one run, because the speed of a shared processor varies

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import importlib
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import tracer
 from tracer import nn
 from tracer.ir import pipeline
 from tracer.nn import functional as F
-from tracer.runtime.devices import USED, DeviceError, cuda_graph, device
+from tracer.runtime.devices import USED, WITH_STREAMS, DeviceError, cuda_graph, device
 from tracer.runtime.devices import cuda as module
 from tracer.runtime.devices.array import to_device, to_host
 
@@ -42,6 +43,7 @@ def gpu(monkeypatch, request):
     device._kinds.clear()
     device._kinds.update(before)
     USED.clear()
+    WITH_STREAMS.clear()
     sys.modules.pop("tracer.runtime.devices.cublas", None)
 
 
@@ -181,6 +183,51 @@ def test_products_follow_one_another_in_a_graph(gpu):
 
     kernel, product = Kernel("", 1, 1), Product(None, None, None, False, False)
     assert _one_by_one([product, kernel, product, product], [[], [], [1], [2]]) == [[], [], [1, 0], [2]]
+
+
+@pytest.mark.parametrize("status", ["CUDA_ERROR_OUT_OF_MEMORY", "CUDA_ERROR_NOT_SUPPORTED"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cuGraphCreate", "cuGraphAddKernelNode", "cuGraphAddChildGraphNode", "cuGraphInstantiate", "cuStreamBeginCapture"),
+        *("cuStreamEndCapture", "cuGraphExecKernelNodeSetParams", "cuGraphExecChildGraphNodeSetParams"),
+    ],
+)
+def test_without_a_graph_kernels_are_launched_one_by_one(gpu, monkeypatch, name, status):
+    f = tracer.trace(lambda x, w: F.relu(x @ w).sum(-1))
+    arguments = [(tracer.randn(4, 6).cuda(), tracer.randn(6, 300).cuda()) for _ in range(5)]
+    result = (getattr(real.CUresult, status), *([None] if "SetParams" not in name and name != "cuStreamBeginCapture" else []))
+    original, runs = getattr(Driver, name), []
+
+    def fails(self, *given):
+        if name == "cuStreamEndCapture":
+            original(self, *given)
+        return result
+
+    with monkeypatch.context() as patch, warnings.catch_warnings(record=True) as caught:
+        patch.setattr(Driver, name, fails)
+        warnings.simplefilter("always")
+        for x, w in arguments:
+            runs.append(f(x, w))
+    for (x, w), y in zip(arguments, runs, strict=True):
+        np.testing.assert_allclose(y.cpu().numpy(), F.relu(x.cpu() @ w.cpu()).sum(-1).numpy(), rtol=1e-4, atol=1e-5)
+    (warning,) = [str(w.message) for w in caught if "one by one" in str(w.message)]
+    assert ("memory" if "MEMORY" in status else status) in warning
+    module.driver.calls.clear()
+    assert f(*arguments[0]).tolist() == runs[0].tolist() and "cuGraphLaunch" not in module.driver.calls
+
+
+def test_an_error_of_a_graph_launch(gpu, monkeypatch):
+    """What it would have computed is lost; the next call starts again."""
+    f = tracer.trace(lambda x: (x * 2).sum(0) @ x)
+    x = tracer.randn(4, 4).cuda()
+    for _ in range(3):
+        expected = f(x).tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(Driver, "cuGraphLaunch", lambda *args: (real.CUresult.CUDA_ERROR_LAUNCH_FAILED,))
+        with pytest.raises(DeviceError, match="CUDA_ERROR_LAUNCH_FAILED"):
+            f(x)
+    assert f(x).tolist() == expected
 
 
 def test_graphs_in_streams(gpu):

@@ -85,7 +85,7 @@ def test_a_wrong_intrinsic_is_noticed():
 
 
 def test_every_intrinsic_is_known_to_numba():
-    assert set(dialect.NAMES) == {*INTRINSICS, *DTYPES, *(f"buffer_{short}" for short in DTYPES), "inf", "nan"}
+    assert set(dialect.NAMES) == {*INTRINSICS, *DTYPES, *(f"buffer_{short}" for short in DTYPES), "inf", "nan", "masked"}
     assert all(name in vars(dialect) for name in dialect.__all__)
 
 

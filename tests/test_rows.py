@@ -79,6 +79,21 @@ def test_exponentials_of_a_row_are_kept(n):
     agree(graph, np.random.default_rng(0).standard_normal((64, n)).astype(np.float32))
 
 
+@pytest.mark.parametrize("n", [15, 40, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_row_without_another_result_keeps_its_exponentials(n, dtype):
+    """No result needs the sum before the last loop, which divides the values that the loop before it has stored."""
+    x = np.random.default_rng(0).standard_normal((3, 64, n)).astype(dtype)
+    for function in (lambda x: (x * 2).softmax(-1), lambda x: x.sigmoid().softmax(-1)):
+        traced = tracer.trace(function)
+        got = traced(tracer.tensor(x))
+        (trace,) = next(iter(traced.traces.values()))
+        (source,) = [step.source for step in trace.executable.program.steps]
+        last = source[source.rindex("for ") :]
+        assert "exp(" not in last and last.count("load(") == 1 and last.count(" = ") == 2
+        np.testing.assert_allclose(got.numpy(), function(tracer.tensor(x)).numpy(), rtol=1e-6)
+
+
 @pytest.mark.parametrize("n", [9, 40, 255, 256, 1000])
 def test_long_rows_are_asked_for_while_the_one_before_is_computed(n):
     graph = parse_graph(SOFTMAX.format(n=n))

@@ -15,6 +15,7 @@ from .core.device import device as Place
 from .core.device import memory_of
 from .runtime.devices import Device
 from .runtime.devices.device import OutOfMemoryError, devices_of, selected
+from .runtime.devices.pool import Pool
 
 
 def is_available() -> bool:
@@ -88,30 +89,37 @@ def empty_cache() -> None:
         found.empty_cache()
 
 
+def _pool(device: Any = None) -> Pool:
+    """The allocator of a device, whose numbers change without a function's doing."""
+    if context.recorder is not None:
+        context.recorder.give_up("reads how much memory of a CUDA device is in use")
+    return _device(device).pool
+
+
 def memory_allocated(device: Any = None) -> int:
     """Bytes that tensors occupy."""
-    return _device(device).pool.allocated if is_available() else 0
+    return _pool(device).allocated if is_available() else 0
 
 
 def max_memory_allocated(device: Any = None) -> int:
     """The most bytes that tensors occupied at a time, since ``reset_peak_memory_stats``."""
-    return _device(device).pool.most_allocated if is_available() else 0
+    return _pool(device).most_allocated if is_available() else 0
 
 
 def memory_reserved(device: Any = None) -> int:
     """Bytes taken from the driver: those of tensors, and freed ones that are kept for new tensors."""
-    return _device(device).pool.reserved if is_available() else 0
+    return _pool(device).reserved if is_available() else 0
 
 
 def max_memory_reserved(device: Any = None) -> int:
     """The most bytes taken from the driver at a time, since ``reset_peak_memory_stats``."""
-    return _device(device).pool.most_reserved if is_available() else 0
+    return _pool(device).most_reserved if is_available() else 0
 
 
 def reset_peak_memory_stats(device: Any = None) -> None:
     """Restarts the counts of ``max_memory_allocated`` and ``max_memory_reserved``."""
     if is_available():
-        pool = _device(device).pool
+        pool = _pool(device)
         pool.most_allocated, pool.most_reserved = pool.allocated, pool.reserved
 
 
@@ -125,7 +133,7 @@ def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
 def mem_get_info(device: Any = None) -> tuple[int, int]:
     """Free and total bytes of the device."""
     found = _device(device)
-    return found.total_memory - found.pool.reserved, found.total_memory
+    return found.total_memory - _pool(device).reserved, found.total_memory
 
 
 def manual_seed_all(seed: int) -> None:
@@ -181,9 +189,9 @@ class Event:
 
 
 class Stream:
-    """An order of work on ``device``; None is the current one. Work in different streams runs at the same time unless an event
-    or a synchronisation orders it. There are 32 streams of each ``priority``, given in turn; lower priorities run first. Raises
-    RuntimeError for a device that does not exist.
+    """A queue of work on ``device``, run in order; None is the current device. Work in different streams runs at the same time
+    unless an event or a synchronisation orders it. There are 32 streams of each ``priority``, given in turn; a lower number is
+    a higher priority. Raises RuntimeError for a device that does not exist.
     """
 
     def __init__(self, device: Any = None, priority: int = 0):
@@ -209,7 +217,8 @@ class Stream:
 
     def query(self) -> bool:
         """Whether what was started in the stream has finished."""
-        return self.record_event().query()
+        _leave_trace()
+        return self._found.happened(self.cuda_stream)
 
     def wait_stream(self, stream: Stream) -> None:
         """What is started from now on follows what was started in another stream so far."""
@@ -246,6 +255,7 @@ def _current(stream: Stream | None) -> Stream:
 
 def current_stream(device: Any = None) -> Stream:
     """The stream in which this thread starts work on a device."""
+    _leave_trace()
     found = _device(device)
     return Stream._of(found, found.stream)
 

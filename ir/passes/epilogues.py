@@ -3,8 +3,9 @@
     add(matmul(a, b), broadcast(bias))                          becomes  addmm(a, b, bias)
     matmul(a, b, wide=True)                                     becomes  cast(matmul(a, b), "f32")
 
-The product must have no other reader than the sum. Reading it once more would cost as much as a small product, and reading
-16 bits half of reading 32. The rounding is that of eager mode.
+The product must have no other reader than the sum. A separate pass over the result would cost about as much as a small
+product, and a 16-bit result needs half the traffic. A product with a bias is rounded once; eager mode rounds ``x @ w + b``
+twice, and ``linear`` once.
 """
 
 from __future__ import annotations

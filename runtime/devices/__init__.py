@@ -14,11 +14,12 @@ from .array import (
     may_copy_later,
     to_host,
 )
-from .device import Applying, Device, DeviceError, device_named, devices_of, is_registered
+from .device import WITH_STREAMS, Applying, Device, DeviceError, device_named, devices_of, is_registered
 from .pinned import Pinned
 
 __all__ = [
     "USED",
+    "WITH_STREAMS",
     "Applying",
     "Borrowed",
     "Device",

@@ -17,7 +17,7 @@ from ...ir.primitive import Kind, Primitive
 from ...ir.types import TensorType, array_type, dtype_of
 from ..programs.layout import lay_out
 from ..programs.plan import Plan
-from .array import ALIGNED, DeviceArray, Memory, broadcast_to, on_host, to_device, to_host
+from .array import ALIGNED, Borrowed, DeviceArray, Memory, broadcast_to, on_host, to_device, to_host
 from .device import Device
 from .program import DeviceProgram
 
@@ -72,14 +72,16 @@ def _operand(x: Any, operands: Sequence[Any], device: Device) -> DeviceArray:
     if isinstance(x, DeviceArray):
         return x
     if isinstance(x, np.ndarray | np.generic):
-        return _scalar(np.asarray(x).tobytes(), x.dtype, device) if x.ndim == 0 else to_device(np.asarray(x), device)
+        array = np.asarray(x)
+        return to_device(array, device) if x.ndim else _scalar(array.tobytes(), x.dtype, device, device.stream)
     dtypes = [dtype_of(y.dtype) for y in operands if hasattr(y, "dtype")]
     like = max(dtypes, key=lambda d: d.category)
-    return _scalar(np.asarray(x, like.numpy).tobytes(), like.numpy, device)
+    return _scalar(np.asarray(x, like.numpy).tobytes(), like.numpy, device, device.stream)
 
 
 @functools.lru_cache(maxsize=256)
-def _scalar(data: bytes, dtype: np.dtype[Any], device: Device) -> DeviceArray:
+def _scalar(data: bytes, dtype: np.dtype[Any], device: Device, stream: int) -> DeviceArray:
+    """A number on the device. ``stream`` is the current one: memory that is freed is used again there."""
     return to_device(np.frombuffer(data, dtype).reshape(()), device)
 
 
@@ -160,7 +162,7 @@ def _as_slice(x: DeviceArray) -> _Slice | None:
     # The innermost axis may have a step. Each outer one advances by whole rows of what is inside.
     row = steps[-2] if len(steps) > 1 else counts[-1] * steps[-1] + ALIGNED
     last = (counts[-1] - 1) * steps[-1]
-    begin = x.memory.address if isinstance(x.memory, Memory) else x.address
+    begin = x.address if isinstance(x.memory, Borrowed) else x.memory.address
     for start in range(min(row - last, ALIGNED)):
         low = x.address - start * x.itemsize
         if low % ALIGNED == 0 and low >= begin:

@@ -72,17 +72,17 @@ class Flags:
 class Part:
     """A part of an allocation that shares no bytes with other parts."""
 
-    __slots__ = ("device", "whole")
+    __slots__ = ("address", "device", "whole")
 
-    def __init__(self, whole: Memory):
-        self.device, self.whole = whole.device, whole
+    def __init__(self, whole: Memory, offset: int):
+        self.device, self.whole, self.address = whole.device, whole, whole.address + offset
 
     def used_by(self, stream: int) -> None:
         self.whole.used_by(stream)
 
 
 class Borrowed:
-    """Memory that another object owns, which is kept alive. That of other packages is its owner's affair: streams too."""
+    """Memory that another object owns, which is kept alive. The owner orders streams for memory of other packages."""
 
     __slots__ = ("device", "owner")
 
@@ -230,8 +230,9 @@ class DeviceArray(NDArrayOperatorsMixin):
         if method == "__call__" and len(kwargs) == len(out) and (found := self.device.elementwise(ufunc, inputs)) is not None:
             if not out:
                 return found
-            out[0][...] = found
-            return out[0]
+            if isinstance(out[0], DeviceArray) and out[0].dtype == found.dtype and out[0].shape == found.shape:
+                fill(out[0], found)
+                return out[0]
         writes = tuple(x for x in (inputs[0] if method == "at" else None, *out) if isinstance(x, DeviceArray))
         return on_host(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs, writes)
 
@@ -291,8 +292,8 @@ def read_bytes(device: Device, address: int, nbytes: int) -> np.ndarray[Any, Any
 
 
 def to_host(array: DeviceArray, wait: bool = True) -> np.ndarray[Any, Any]:
-    """A copy in the host's memory, with the same strides if the elements are dense. With ``wait=False`` it is page-locked,
-    contiguous, and has the elements after a synchronisation.
+    """A copy in the host's memory, with the same strides if the elements are dense. With ``wait=False`` it is page-locked and
+    contiguous (unless it is empty), and has the elements after a synchronisation.
     """
     layout = array.layout
     if not layout.size:
@@ -406,7 +407,8 @@ def on_host(
     result = function(*new_args, **new_kwargs)
     for x in writes:
         fill(x, copies[id(x)])
-    back = {id(copies[id(x)]): x for x in writes}
+    back: dict[int, Any] = {id(copies[id(x)]): x for x in writes}
+    back |= {id(x): x for x in kwargs.get("out", ()) if isinstance(x, np.ndarray)}
 
     def returned(x: Any) -> Any:
         if isinstance(x, np.ndarray | np.generic):

@@ -1,7 +1,7 @@
 """Products of matrices by cuBLASLt, through NVIDIA's Python bindings.
 
-cuBLASLt stores columns one after the other. A row-major matrix is to it the transpose, and C = A B is C' = B' A': the operands
-are exchanged. A bias for each column of C is then one for each row of C', which is the form that its epilogue takes.
+cuBLASLt stores columns one after the other. It reads a row-major matrix as its transpose, and C = A B is C' = B' A': the
+operands are exchanged. A bias for each column of C is then one for each row of C', which is the form that its epilogue takes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nvmath.bindings import cublasLt as lt
 
 from ...ir.types import TensorType
 from .array import ALIGNED, Memory
-from .device import Product
+from .device import DeviceError, Product
 
 if TYPE_CHECKING:
     from .cuda import Cuda
@@ -35,16 +35,22 @@ class Library:
         self._device = device
         self._handle = lt.create()
         self._lock = threading.Lock()  # the address of a bias is an attribute of the prepared product
-        self._size = (32 if device.capability[0] >= 9 else 4) * _MIB  # what NVIDIA recommends
+        self._size = (32 if device.capability[0] >= 9 else 4) * _MIB  # for Hopper NVIDIA's recommendation
         self._workspaces: dict[int, Memory] = {}
         self._prepared = functools.lru_cache(maxsize=4096)(self._prepare)
-        self.capturing, self.capturing_stream = threading.Lock(), device.create_stream(0)
+        self.capturing_stream = device.create_stream(0)
 
     def workspace(self, stream: int) -> int:
         """The address of the workspace of a stream's products, which follow one another."""
-        if stream not in self._workspaces:
-            self._workspaces[stream] = Memory(self._device, self._size)
-        return self._workspaces[stream].address
+        with self._lock:
+            if stream not in self._workspaces:
+                self._workspaces[stream] = Memory(self._device, self._size)
+            return self._workspaces[stream].address
+
+    def prepare(self, product: Product) -> None:
+        """Finds the algorithm of a product. Raises DeviceError if there is none."""
+        with self._lock:
+            self._prepared(product)
 
     def start(self, product: Product, arguments: Sequence[int], stream: int, workspace: int) -> None:
         """Starts a product of contiguous matrices, or of batches of them. ``arguments`` are the addresses of the operands and
@@ -60,17 +66,24 @@ class Library:
                     lt.matmul_desc_set_attribute, prepared.operation, lt.MatmulDescAttribute.BIAS_POINTER, np.intp(bias[0])
                 )
             one, zero = prepared.numbers.ctypes.data, prepared.numbers.ctypes.data + prepared.numbers.itemsize
-            lt.matmul(
+            self._multiply(
                 *(self._handle, prepared.operation, one),
                 *(b, prepared.layouts[0], a, prepared.layouts[1], zero, out, prepared.layouts[2], out, prepared.layouts[2]),
-                *(prepared.algorithm.ctypes.data, workspace, self._size, stream),
+                *(prepared.found.ctypes.data, workspace, self._size, stream),
             )
 
+    @staticmethod
+    def _multiply(*given: Any) -> None:
+        try:
+            lt.matmul(*given)
+        except lt.cuBLASLtError as e:
+            raise DeviceError(f"CUDA error: cuBLASLt reports {e}") from None
+
     def _prepare(self, product: Product) -> _Prepared:
-        """The descriptions of a product, and the algorithm that cuBLASLt chooses for it. Raises RuntimeError if it has none."""
+        """The descriptions of a product, and the algorithm that cuBLASLt chooses for it. Raises DeviceError if it has none."""
         kinds, attributes = cublas.ComputeType, lt.MatmulDescAttribute
         name = product.out.dtype.name
-        # Exact float32 products unless TF32 is asked for; 16-bit operands are accumulated in float32.
+        # float32 products do not use TF32 unless it is allowed; 16-bit operands are accumulated in float32.
         compute = kinds.COMPUTE_64F if name == "float64" else kinds.COMPUTE_32F_FAST_TF32 if product.tf32 else kinds.COMPUTE_32F
         scale = np.dtype(np.float64 if name == "float64" else np.float32)
         operation = lt.matmul_desc_create(compute, _CODES[scale.name])
@@ -91,22 +104,28 @@ class Library:
             wanted.MIN_ALIGNMENT_D_BYTES,
         ):
             _describe(lt.matmul_preference_set_attribute, preference, operand, np.uint32(ALIGNED))
-        found, count = np.zeros(1, lt.matmul_heuristic_result_dtype), np.zeros(1, np.int32)
+        prepared = _Prepared(operation, layouts, np.zeros(1, lt.matmul_heuristic_result_dtype), np.array([1, 0], scale))
         first, second, third = layouts
-        lt.matmul_algo_get_heuristic(
-            self._handle, operation, first, second, third, third, preference, 1, found.ctypes.data, count.ctypes.data
-        )
-        lt.matmul_preference_destroy(preference)
+        found, count = prepared.found, np.zeros(1, np.int32)
+        try:
+            lt.matmul_algo_get_heuristic(
+                self._handle, operation, first, second, third, third, preference, 1, found.ctypes.data, count.ctypes.data
+            )
+        except lt.cuBLASLtError:
+            count[0] = 0
+        finally:
+            lt.matmul_preference_destroy(preference)
         if not count[0] or found["state"][0]:
-            raise RuntimeError(f"cuBLASLt has no algorithm for {product}")
-        return _Prepared(operation, layouts, found["algo"].copy(), np.array([1, 0], scale))
+            raise DeviceError(f"cuBLASLt has no algorithm for {product}")
+        return prepared
 
 
 class _Prepared:
     """The descriptions of a product, destroyed with the object."""
 
-    def __init__(self, operation: int, layouts: list[int], algorithm: np.ndarray[Any, Any], numbers: np.ndarray[Any, Any]):
-        self.operation, self.layouts, self.algorithm, self.numbers = operation, layouts, algorithm, numbers
+    def __init__(self, operation: int, layouts: list[int], found: np.ndarray[Any, Any], numbers: np.ndarray[Any, Any]):
+        """``found``: the library's answer, which begins with the algorithm. ``numbers``: one and zero."""
+        self.operation, self.layouts, self.found, self.numbers = operation, layouts, found, numbers
 
     def __del__(self) -> None:
         if lt is None:  # modules are emptied when the interpreter ends

@@ -1,16 +1,19 @@
 """CUDA devices, through NVIDIA's driver and its Python bindings. Products are cuBLASLt's (``nvmath``).
 
-Work is started in the thread's current stream; calls return when it has been started. Streams are not ordered with the default
+Work is started in the thread's current stream; calls return when it has been started, and copies with the host when they have
+finished, unless these are not to be waited for. Streams are not ordered with the default
 one (``CU_STREAM_NON_BLOCKING``), as in PyTorch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import functools
 import itertools
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -65,12 +68,22 @@ class Cuda(Device):
         major, minor = (checked(driver.cuDeviceGetAttribute(kind, device)) for kind in wanted)
         self.capability, self.architecture = (major, minor), f"sm_{major}{minor}"
         self._modules: list[Any] = []
+        self._library: Any = None
+        self.capturing = threading.RLock()  # while a stream captures, the context must not be waited for
         self.launch_kernel = function_of_driver("cuLaunchKernel")
         self.function = functools.lru_cache(maxsize=None)(self._loaded)
 
     def enter(self) -> None:
         """Makes this device's context the thread's."""
         checked(driver.cuCtxSetCurrent(self._context))
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        checked(driver.cuCtxPushCurrent(self._context))
+        try:
+            yield
+        finally:
+            driver.cuCtxPopCurrent()
 
     # Memory.
 
@@ -114,17 +127,16 @@ class Cuda(Device):
     # Tasks.
 
     def prepare(self, task: Task) -> None:
+        self.enter()
         if isinstance(task, Kernel):
-            self.enter()
             self.function(task.source, task.threads)
-
-    def start(self, task: Task, arguments: np.ndarray[Any, Any]) -> None:
-        self.in_order([task], [slice(0, len(arguments))]).start(arguments)
+        else:
+            self.library.prepare(task)
 
     def in_order(self, tasks: Sequence[Task], spans: Sequence[slice]) -> Started:
         return _InOrder(self, tasks, spans)
 
-    def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> Any:
+    def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> Started:
         from .cuda_graph import CudaGraph
 
         return CudaGraph(self, tasks, spans, after)
@@ -140,12 +152,15 @@ class Cuda(Device):
     def multiplies(self, dtype: DType) -> bool:
         return dtype.is_floating_point and find_spec("nvmath") is not None
 
-    @functools.cached_property
+    @property
     def library(self) -> Any:
         """cuBLASLt, for this device."""
-        from .cublas import Library
+        with self._lock:
+            if self._library is None:
+                from .cublas import Library
 
-        return Library(self)
+                self._library = Library(self)
+            return self._library
 
     # Streams. Their numbers are the driver's handles.
 
@@ -164,10 +179,16 @@ class Cuda(Device):
         self.enter()
         checked(driver.cuStreamWaitEvent(self.stream, event.handle, 0))
 
-    def happened(self, event: _Event) -> bool:
-        return _is_ready(driver.cuEventQuery(event.handle))
+    def happened(self, what: _Event | int) -> bool:
+        with self.aside():
+            status, *_ = driver.cuEventQuery(what.handle) if isinstance(what, _Event) else driver.cuStreamQuery(what)
+        if status == driver.CUresult.CUDA_ERROR_NOT_READY:
+            return False
+        checked((status,))
+        return True
 
     def elapsed(self, start: _Event, end: _Event) -> float:
+        self.enter()
         return float(checked(driver.cuEventElapsedTime(start.handle, end.handle)))
 
     def synchronize(self, what: _Event | int | None = None) -> None:
@@ -175,7 +196,8 @@ class Cuda(Device):
         if isinstance(what, _Event):
             checked(driver.cuEventSynchronize(what.handle))
         elif what is None:
-            checked(driver.cuCtxSynchronize())
+            with self.capturing:
+                checked(driver.cuCtxSynchronize())
         else:
             checked(driver.cuStreamSynchronize(what))
 
@@ -220,12 +242,5 @@ class _Event:
 
     def __del__(self) -> None:
         if hasattr(self, "handle") and driver is not None:  # modules are emptied when the interpreter ends
-            self._device.enter()
-            driver.cuEventDestroy(self.handle)
-
-
-def _is_ready(result: tuple[Any, ...]) -> bool:
-    if result[0] == driver.CUresult.CUDA_ERROR_NOT_READY:
-        return False
-    checked(result)
-    return True
+            with self._device.aside():
+                driver.cuEventDestroy(self.handle)

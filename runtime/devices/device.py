@@ -61,22 +61,18 @@ class Product(NamedTuple):
 Task = Kernel | Product
 
 
+class NotStarted(DeviceError):
+    """Tasks could not be made one unit of work. None was started."""
+
+
 class Started(Protocol):
     """Tasks that are started by one call."""
 
     def start(self, words: np.ndarray[Any, Any]) -> None:
-        """Starts the tasks, with their arguments among the words."""
+        """Starts the tasks, with their arguments among the words. May raise NotStarted if they are one unit (``graph``)."""
 
 
-class InOrder:
-    """Tasks that are started one after the other."""
-
-    def __init__(self, device: Device, tasks: Sequence[Task], spans: Sequence[slice]):
-        self._device, self._tasks, self._spans = device, tasks, spans
-
-    def start(self, words: np.ndarray[Any, Any]) -> None:
-        for task, span in zip(self._tasks, self._spans, strict=True):
-            self._device.start(task, words[span])
+WITH_STREAMS: list[Device] = []  # the devices that have streams beside the default ones
 
 
 class Device:
@@ -94,6 +90,7 @@ class Device:
         self.pool = self.new_pool(self.reserve, self.release)
         self.host_pool = self.new_pool(self.reserve_host, self.release_host)
         self._threads = threading.local()
+        self._lock = threading.RLock()
         self._streams: dict[int, list[int]] = {}  # by priority
         self._turns: dict[int, itertools.count[int]] = {}
 
@@ -138,13 +135,9 @@ class Device:
         """Compiles what a task needs."""
         raise NotImplementedError
 
-    def start(self, task: Task, arguments: np.ndarray[Any, Any]) -> None:
-        """Starts a task. Arguments are 64-bit words."""
-        raise NotImplementedError
-
     def in_order(self, tasks: Sequence[Task], spans: Sequence[slice]) -> Started:
-        """The tasks, with the slices of words that are their arguments, to be started one after the other."""
-        return InOrder(self, tasks, spans)
+        """The tasks, to be started one after the other. Their arguments are these slices of 64-bit words."""
+        raise NotImplementedError
 
     def graph(self, tasks: Sequence[Task], spans: Sequence[slice], after: Sequence[Sequence[int]]) -> Started | None:
         """The same as one unit of work, in which each task follows some earlier ones; None if there are no such units."""
@@ -155,7 +148,7 @@ class Device:
         return dtype.is_floating_point
 
     def create_stream(self, priority: int) -> int:
-        """A new stream: work in it is not ordered with work in others. Lower priorities run first."""
+        """A new stream: work in it is not ordered with work in others. A lower number is a higher priority."""
         raise NotImplementedError
 
     def event(self, timed: bool = False) -> Any:
@@ -166,8 +159,8 @@ class Device:
         """What is started from now on follows the work before an event."""
         raise NotImplementedError
 
-    def happened(self, event: Any) -> bool:
-        """Whether the work before an event has finished."""
+    def happened(self, what: Any) -> bool:
+        """Whether the work before an event, or that was started in a stream (its number), has finished."""
         raise NotImplementedError
 
     def elapsed(self, start: Any, end: Any) -> float:
@@ -177,6 +170,10 @@ class Device:
     def synchronize(self, what: Any = None) -> None:
         """Waits until the work before an event, in a stream (its number), or in all streams has finished."""
         raise NotImplementedError
+
+    def aside(self) -> contextlib.AbstractContextManager[None]:
+        """A context for calls that garbage collection makes, at any time: afterwards the thread's state is as before."""
+        return contextlib.nullcontext()
 
     # Streams.
 
@@ -206,15 +203,40 @@ class Device:
             with self.using_stream(then):
                 self.wait(event)
 
+    def gather(self) -> None:
+        """What is started in the current stream from now on follows what was started in all others."""
+        for stream in self._all_streams():
+            self.chain(stream, self.stream)
+
+    def spread(self) -> None:
+        """What is started in all other streams from now on follows what was started in the current one."""
+        for stream in self._all_streams():
+            self.chain(self.stream, stream)
+
+    def _all_streams(self) -> list[int]:
+        return [0, *(stream for streams in list(self._streams.values()) for stream in list(streams))]
+
     def next_stream(self, priority: int = 0) -> int:
         """A stream other than the default one. There are at most 32 of a priority, given in turn, as PyTorch does."""
-        found = self._streams.setdefault(priority, [])
-        turn = next(self._turns.setdefault(priority, itertools.count())) % _STREAMS
-        if turn == len(found):
-            found.append(self.create_stream(priority))
-        return found[turn]
+        with self._lock:
+            found = self._streams.setdefault(priority, [])
+            turn = next(self._turns.setdefault(priority, itertools.count())) % _STREAMS
+            if turn == len(found):
+                found.append(self.create_stream(priority))
+                if self not in WITH_STREAMS:
+                    WITH_STREAMS.append(self)
+            return found[turn]
 
     # Memory.
+
+    def allocate_host(self, nbytes: int) -> int:
+        """The address of page-locked memory of the host. Raises OutOfMemoryError, after the unused memory has been released."""
+        for attempt in range(2):
+            with contextlib.suppress(MemoryError):
+                return self.host_pool.allocate(nbytes)
+            if not attempt:
+                self.empty_cache()
+        raise OutOfMemoryError(f"The host has no page-locked memory left. Tried to allocate {_shown(nbytes)}.")
 
     def allocate(self, nbytes: int) -> int:
         """The address of memory of at least that size. Raises OutOfMemoryError, after the unused memory has been released."""
@@ -236,7 +258,7 @@ class Device:
         """Gives memory back to the stream that it was allocated in. ``others``: streams with work that uses it."""
         events = []
         for other in others:
-            with self.using_stream(other):
+            with self.aside(), self.using_stream(other):
                 events.append(self.event())
         self.pool.free(address, nbytes, stream, events)
 

@@ -5,7 +5,7 @@ Kernels are compiled to PTX, which an emulator runs, with checks of every access
 
 Work is done when it is started, and its order is checked (``emulator.Order``): work that another stream's or graph's work
 should follow, and does not, raises ``Unordered``. Memory that was freed must not be accessed, even if the pool keeps it. A copy
-that is not waited for has arrived after a synchronisation; until then the host finds no element there.
+that is not waited for has arrived after a synchronisation. Until then the host array holds filler bytes.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _MOST_BLOCKS = 64  # of a launch: loops over the grid support any number, and ea
 
 
 class _Watched(Pool):
-    """A pool that knows which allocations are in use."""
+    """A pool that notes which allocations are in use."""
 
-    def __init__(self, *given: Any):
+    def __init__(self, used: set[int], *given: Any):
         super().__init__(*given)
-        self.used: set[int] = set()
+        self._in_use = used
 
     def allocate(self, nbytes: int, stream: int = 0) -> int:
         address = super().allocate(nbytes, stream)
-        self.used.add(address)
+        self._in_use.add(address)
         return address
 
     def free(self, address: int, nbytes: int, stream: int = 0, events: Sequence[Any] = ()) -> None:
-        self.used.discard(address)
+        self._in_use.discard(address)
         super().free(address, nbytes, stream, events)
 
 
@@ -76,6 +76,7 @@ class EmulatedCuda(Device):
         self._starts: list[int] = []  # of allocations, ascending
         self._memory: dict[int, np.ndarray[Any, Any]] = {}  # their bytes
         self._used = 0
+        self.used: set[int] = set()  # the addresses of allocations that were not freed
         self._pages: dict[int, np.ndarray[Any, Any]] = {}  # page-locked memory of the host
         self._numbers = itertools.count(16)  # of streams: 0 to 2 mean default ones
         self.order = emulator.Order()
@@ -83,7 +84,7 @@ class EmulatedCuda(Device):
         super().__init__(type, index, "emulated CUDA device", _TOTAL)
 
     def new_pool(self, *given: Any) -> Pool:
-        return _Watched(*given, self.happened)
+        return _Watched(self.used, *given, self.happened)
 
     # Memory.
 
@@ -124,7 +125,7 @@ class EmulatedCuda(Device):
         memory = self._memory.get(start)
         if memory is None or address - start + (nbytes or 0) > memory.size:
             raise DeviceError(f"CUDA error: an illegal memory access was encountered: {nbytes} bytes at {address:#x}")
-        if isinstance(self.pool, _Watched) and start not in self.pool.used:
+        if start not in self.used:
             raise DeviceError(f"CUDA error: memory that was freed is accessed: {nbytes} bytes at {address:#x}")
         offset = address - start
         return memory[offset:] if nbytes is None else memory[offset : offset + nbytes]
@@ -167,8 +168,8 @@ class EmulatedCuda(Device):
         if isinstance(task, Kernel):
             _compiled(task)
 
-    def start(self, task: Task, arguments: np.ndarray[Any, Any]) -> None:
-        self.run(self.order.start(self.stream, _name(task)), task, arguments)
+    def in_order(self, tasks: Sequence[Task], spans: Sequence[slice]) -> _InOrder:
+        return _InOrder(self, tasks, spans)
 
     def run(self, work: emulator.Work, task: Task, arguments: np.ndarray[Any, Any]) -> None:
         """Does a piece of work."""
@@ -217,8 +218,8 @@ class EmulatedCuda(Device):
     def wait(self, event: _Event) -> None:
         self.order.wait(self.stream, event.clock)
 
-    def happened(self, event: _Event) -> bool:
-        return self.order.happened(event.clock)
+    def happened(self, what: _Event | int) -> bool:
+        return self.order.happened(what.clock if isinstance(what, _Event) else self.order.clock(what))
 
     def elapsed(self, start: _Event, end: _Event) -> float:
         return (end.time - start.time) * 1e3
@@ -236,6 +237,18 @@ class EmulatedCuda(Device):
                 copy.host[:] = copy.data
             elif not np.array_equal(copy.host, copy.data):
                 raise DeviceError("CUDA error: page-locked memory was changed before the copy from it had finished")
+
+
+class _InOrder:
+    """Tasks that are started one after the other."""
+
+    def __init__(self, device: EmulatedCuda, tasks: Sequence[Task], spans: Sequence[slice]):
+        self._device, self._tasks, self._spans = device, tasks, spans
+
+    def start(self, words: np.ndarray[Any, Any]) -> None:
+        device = self._device
+        for task, span in zip(self._tasks, self._spans, strict=True):
+            device.run(device.order.start(device.stream, _name(task)), task, words[span])
 
 
 class EmulatedGraph:

@@ -14,8 +14,6 @@ from typing import Any
 
 from ..compiler import compile as compiler
 
-ROW = 5  # words
-
 # The constants of ``extra``: CU_LAUNCH_PARAM_BUFFER_POINTER is 1, _BUFFER_SIZE 2, and _END 0.
 _CODE = """
 define i32 @SYMBOL_launch(ptr %driver, ptr %table, i64 %count, ptr %words, ptr %stream) {

@@ -17,7 +17,7 @@ class Pinned:
 
     def __init__(self, device: Device, nbytes: int):
         self.device, self.nbytes = device, nbytes
-        self.address = device.host_pool.allocate(nbytes)
+        self.address = device.allocate_host(nbytes)
         self._copies: list[Any] = []  # events after them
 
     @property

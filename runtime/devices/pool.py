@@ -1,4 +1,4 @@
-"""Freed memory, kept for later allocations: the driver's own take long and wait for the device.
+"""Freed memory, kept for later allocations: allocation by the driver is slow, and waits for the device.
 
 Memory belongs to the stream that it was allocated in. Work in a stream runs in order, so freed memory is used again at once
 there, and never in another stream. Work of other streams that used it has events, which must have happened first. PyTorch's
@@ -75,8 +75,8 @@ class Pool:
         """Releases all unused memory. The device must have finished its work."""
         with self._lock:
             self._collect()
-            for (_, size), addresses in self._unused.items():
+            unused, self._unused = self._unused, {}  # releasing may collect garbage, which is freed here
+            for (_, size), addresses in unused.items():
                 for address in addresses:
                     self._release(address, size)
-                self.reserved -= size * len(addresses)
-            self._unused.clear()
+                    self.reserved -= size

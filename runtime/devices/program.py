@@ -7,6 +7,7 @@ import functools
 import itertools
 import math
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,9 +22,10 @@ from ..programs.plan import STATUS, Plan, StepKind
 from ..programs.program import ERRORS
 from ..support.objects import address as host_address
 from .array import Borrowed, DeviceArray, Memory, Part, read_bytes, to_device, to_host, warn_of
-from .device import Device, Kernel, Product, Task
+from .device import Device, Kernel, NotStarted, Product, Task
 from .pinned import pinned
 
+_FEW = 1 << 12  # bytes of inputs from the host that are compared with those of the last call
 _APART = 256  # bytes: the alignment of values
 _SMALL = 1 << 14  # bytes: results up to this size, gradients of small layers for example, share one allocation
 
@@ -40,7 +42,10 @@ class DeviceProgram:
         self._constants = to_device(np.frombuffer(plan.constants, np.uint8), device) if plan.constants else None
         checks = any(kind.checks for kind in self.steps)
         self._clear = to_device(np.zeros(STATUS * len(plan.steps), np.uint8), device) if checks else None
-        self._parts = _parts(plan, device)
+        self._kept = [x.memory for x in (self._constants, self._clear) if x is not None]
+        last = max(plan.locs, default=len(plan.steps) - 1)  # the later steps may change what must not change if a check fails
+        self._checked = _parts(plan, device, range(last + 1))
+        self._then = _parts(plan, device, range(last + 1, len(plan.steps)))
         self._blocks = _blocks([plan.outputs[k] for k in plan.results])
         self._updated = sorted(on_host & set(plan.updates.values()))
         self._given = _Given([plan.inputs[i] for i in self.on_host], bool(self._updated))
@@ -78,7 +83,7 @@ class DeviceProgram:
 
     @property
     def nbytes(self) -> int:
-        """The memory that is kept between calls."""
+        """The constants' memory, which is kept between calls."""
         return len(self.plan.constants)
 
     def run(self, inputs: Sequence[int]) -> list[DeviceArray]:
@@ -97,10 +102,14 @@ class DeviceProgram:
         bases += [0 if x is None else x.address for x in (arena, status, given)]
         words = self._words.copy()
         words[self._where] += np.array(bases, np.int64)[self._which]
-        for part in self._parts:
+        for memory in self._kept:
+            memory.used_by(device.stream)
+        for part in self._checked:
             part.start(words)
         if status is not None:
             self._raise_failure(to_host(status).view(np.int64).reshape(-1, 2))
+        for part in self._then:
+            part.start(words)
         for i in self._updated:
             assert given is not None
             new = read_bytes(device, given.address + self._given.offsets[self.on_host.index(i)], plan.inputs[i].nbytes)
@@ -136,9 +145,10 @@ class _Given(_Packed):
         """A copy of the values at these addresses of the host. The host does not wait for it. Equal values, a learning rate for
         example, are not copied again.
         """
-        data = b"".join([ctypes.string_at(address, t.nbytes) for address, t in zip(where, self.types, strict=True)])
+        few = not self._changes and self.nbytes <= _FEW
+        data = b"".join([ctypes.string_at(a, t.nbytes) for a, t in zip(where, self.types, strict=True)]) if few else b""
         last = self._last
-        if last is not None and last[:2] == (device.stream, data):
+        if few and last is not None and last[:2] == (device.stream, data):
             return last[2]
         staged = pinned(device, (self.nbytes,), np.dtype(np.uint8))
         start = host_address(staged)
@@ -146,7 +156,7 @@ class _Given(_Packed):
             ctypes.memmove(start + offset, address, t.nbytes)
         found = to_device(staged, device, wait=False).memory
         assert isinstance(found, Memory)
-        self._last = None if self._changes else (device.stream, data, found)
+        self._last = (device.stream, data, found) if few else None
         return found
 
 
@@ -163,7 +173,7 @@ class _Block(_Packed):
         memory = Memory(device, self.nbytes)
         whole = device.layout(memory.address, (max(self.nbytes, 1),), np.dtype(np.uint8))
         for k, shape, dtype, offset in self._layouts:
-            results[k] = DeviceArray(np.ndarray(shape, dtype, whole, offset), Part(memory))  # type: ignore[arg-type]
+            results[k] = DeviceArray(np.ndarray(shape, dtype, whole, offset), Part(memory, offset))  # type: ignore[arg-type]
         return memory.address
 
 
@@ -176,14 +186,14 @@ def _blocks(types: Sequence[TensorType]) -> list[_Block]:
     return [_Block(numbers, [types[k] for k in numbers]) for numbers in (*([small] if small else []), *others)]
 
 
-def _parts(plan: Plan, device: Device) -> list[_OnDevice | _OnHost]:
-    """The plan's steps, in parts that the device runs without the host, and steps of the host."""
+def _parts(plan: Plan, device: Device, steps: range) -> list[_OnDevice | _OnHost]:
+    """Some of the plan's steps, in parts that the device runs without the host, and steps of the host."""
     tasks = [_task(kind, device) for kind in plan.kinds]
     ends = [*plan.starts, len(plan.words)][1:]
     spans = [slice(start, end) for start, end in zip(plan.starts, ends, strict=True)]
     parts: list[_OnDevice | _OnHost] = []
-    for here, steps in itertools.groupby(range(len(plan.steps)), lambda i: tasks[plan.steps[i]] is not None):
-        first, *_ = chosen = list(steps)
+    for here, some in itertools.groupby(steps, lambda i: tasks[plan.steps[i]] is not None):
+        first, *_ = chosen = list(some)
         if here:
             given = [task for i in chosen if (task := tasks[plan.steps[i]]) is not None]
             after = [[j - first for j in plan.after[i] if j >= first] for i in chosen]
@@ -201,7 +211,8 @@ def _task(kind: StepKind, device: Device) -> Task | None:
     op = graph.ops[0] if len(graph.ops) == 1 else None
     if op is None or op.primitive not in (addmm, matmul) or op.operands != graph.inputs:
         return None
-    return _product(op) if device.multiplies(op.operands[0].dtype) else None
+    inner = op.operands[0].shape[-2 if op.attrs["ta"] else -1]  # the library takes no matrices without terms
+    return _product(op) if device.multiplies(op.operands[0].dtype) and inner else None
 
 
 def _product(op: Op) -> Product:
@@ -223,7 +234,7 @@ class _OnDevice:
             device.prepare(task)
         self._lock = threading.Lock()
         self._runs = 0
-        self._started = device.in_order(tasks, spans)
+        self._started = self._in_order = device.in_order(tasks, spans)
         self._together = (lambda: device.graph(tasks, spans, after)) if len(tasks) > 1 else (lambda: None)
 
     def start(self, words: np.ndarray[Any, Any]) -> None:
@@ -231,7 +242,12 @@ class _OnDevice:
             if self._runs == 1:
                 self._started = self._together() or self._started
             self._runs = min(self._runs + 1, 2)
-            self._started.start(words)
+            try:
+                self._started.start(words)
+            except NotStarted as e:
+                warnings.warn(f"{e}; kernels are launched one by one instead of as a graph", UserWarning, stacklevel=2)
+                self._started = self._in_order
+                self._started.start(words)
 
 
 class _OnHost:

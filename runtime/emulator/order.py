@@ -5,7 +5,7 @@ stream's clock, waiting for the event joins it to another stream's, and synchron
 are ordered if the later one's clock includes the earlier one. If they are not, and one of them writes what the other one
 accesses, the result would depend on chance.
 
-The algorithm: C. Flanagan and S. Freund, FastTrack: efficient and precise dynamic race detection, 2009, without its shortcuts.
+Vector clocks: C. Flanagan and S. Freund, FastTrack: efficient and precise dynamic race detection, 2009; without its epochs.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ class Order:
 
     def access(self, work: Work, start: int, read: np.ndarray, written: np.ndarray) -> None:
         """Notes which bytes from an address on were read and written. Raises Unordered."""
+        if not read.size:
+            return
         new = _Access(work, start, read, written)
         kept = []
         for old in self._accesses:

@@ -35,7 +35,7 @@ from ...ir.ops import (
 from ...ir.passes.grouping import has_kernel
 from ...ir.primitive import Kind
 from ..support.memory import ALIGNMENT, arrange
-from .order import Access, predecessors
+from .dependencies import Access, predecessors
 from .plan import STATUS, Plan, StepKind
 from .sharing import Sharing, changed, identity
 
@@ -283,7 +283,7 @@ class Layout:
         return gathered_fold(op) if self.plan.device == "cuda" and op.primitive is fold else lower_op(op)
 
     def _has_kernel(self, op: Op) -> bool:
-        """True if a kernel is generated for an operation on this device. Sorts are the host's there."""
+        """True if a kernel is generated for an operation on this device. Sorts run on the host."""
         return has_kernel(op) and not self._by_library(op) and not (self.plan.device == "cuda" and op.primitive is argsort)
 
     def _by_library(self, op: Op) -> bool:

@@ -65,6 +65,6 @@ def _compiler() -> str:
     """The code that makes plans: passes, code generator, layout; and NumPy, which folds constants."""
     here = Path(__file__).parent
     files = [f for room in ("ir", "codegen") for f in sorted((here.parent.parent / room).rglob("*.py"))]
-    files += [here / f"{name}.py" for name in ("layout", "order", "sharing", "plan")]
+    files += [here / f"{name}.py" for name in ("layout", "dependencies", "sharing", "plan")]
     files.append(here.parent / "support" / "memory.py")
     return f"{hashlib.sha256(b''.join(f.read_bytes() for f in files)).hexdigest()} {np.__version__}"

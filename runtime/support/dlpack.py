@@ -76,7 +76,7 @@ def _delete(where: int) -> None:
 
 @_DESTRUCTOR
 def _drop(capsule: int) -> None:
-    """Called when a capsule is deleted: nobody has taken its structure if it has its first name."""
+    """Called when a capsule is deleted. If the name is unchanged, no consumer took the structure, so it is released."""
     for name in _FORMS:
         if _is_named(capsule, name):
             _exported.pop(_pointer_in(capsule, name), None)
@@ -108,7 +108,7 @@ def capsule(layout: np.ndarray[Any, Any], device: tuple[int, int], owner: object
 
 
 class Opened(NamedTuple):
-    """What a capsule said. Strides are in bytes. ``owner`` keeps the memory alive."""
+    """The contents of a capsule. Strides are in bytes. ``owner`` keeps the memory alive."""
 
     address: int
     shape: tuple[int, ...]

@@ -26,7 +26,7 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     """A tensor's position in the graph, without its memory. Raises RuntimeError if it requires no gradient."""
     if not tensor.requires_grad:
         raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
-    edge = GradientEdge(tensor.grad_fn or AccumulateGrad.of(tensor), tensor._output)
+    edge = GradientEdge(tensor._node() or AccumulateGrad.of(tensor), tensor._output)
     edge.type_ = tensor.type_
     return edge
 
@@ -46,5 +46,5 @@ def find(x: Any) -> Edge:
         if isinstance(x.node, AccumulateGrad):
             return Edge(x.node.variable, 0, x.node.variable)
         return Edge(x.node, x.output_nr)
-    node = x.grad_fn
+    node = x._node()
     return Edge(x, 0, x) if node is None else Edge(node, x._output, x)

@@ -22,6 +22,7 @@ from ..core.waiting import WAITING, pass_begins
 from ..ir.interp import current, restore, selection, silence, using
 from ..ir.ops import add, cast, slices
 from ..ir.types import DType, dtype_of
+from ..runtime.devices import WITH_STREAMS
 from . import anomaly, hooks, nesting
 from .accumulate import accumulate
 from .forms import ARRAYS, ON_DEVICES, TENSORS, Form, form_for
@@ -78,6 +79,8 @@ def _run(
 ) -> list[Any]:
     form, token = form_for(create_graph), None
     mode, outer, interpreter = context.grad_enabled, _running.engine, selection.interpreter
+    for device in WITH_STREAMS:  # the pass runs in this stream, whatever streams its operands are from
+        device.gather()
     try:
         if WAITING:
             pass_begins()
@@ -106,6 +109,8 @@ def _run(
         selection.interpreter, _running.engine, context.grad_enabled = interpreter, outer, mode
         if token is not None:
             restore(token)
+        for device in WITH_STREAMS:  # memory that it has used is given back to other streams
+            device.spread()
 
 
 class _Engine:

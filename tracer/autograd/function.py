@@ -12,7 +12,7 @@ import numpy as np
 from ..core.context import context
 from ..core.inplace import rebase, require_changeable
 from ..core.tensor import Tensor, wrap
-from ..core.views import Made
+from ..core.views import Made, base_of
 from ..ir.interp import using
 from ..ir.ops import reshape
 from .forms import Form
@@ -73,7 +73,7 @@ class FunctionCtx:
                 found.append(t.unpack())
                 continue
             if t is not None and t._counter[0] != version:
-                raise modified(t._data, t._counter[0], version, t.grad_fn)
+                raise modified(t._data, t._counter[0], version, t._node())
             found.append(t.tensor() if isinstance(t, _Output) else t)
         return tuple(found)
 
@@ -289,7 +289,7 @@ def _entered(node: FunctionNode | None, ctx: FunctionCtx, outputs: list[Any], ar
                 entered[id(out)]._output = k
             continue
         t = entered[id(out)] = _placed(node if follows else None, k, out, given, changed, count)
-        if t._base is not None and not (given and changed) and not (t._made is not None and t._made.kind == "inference"):
+        if base_of(t) is not None and not (given and changed) and not (t._made is not None and t._made.kind == "inference"):
             t._made = Made("function", k)  # a view that autograd cannot track after an in-place change
     if followed > 1:
         for t in entered.values():

@@ -107,7 +107,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., None],
         tensors = [t for t in tensors if t.requires_grad]
     elif not all(t.requires_grad for t in tensors):
         raise AssertionError("register_multi_grad_hook(): argument 'tensors' must hold tensors that require gradients")
-    several = _Several([t.grad_fn or t for t in tensors], fn, mode == "any")
+    several = _Several([t._node() or t for t in tensors], fn, mode == "any")
     return _Handles([register(t, partial(several, i)) for i, t in enumerate(tensors)])
 
 
@@ -137,9 +137,10 @@ class _Several:
 
 def _layers(t: Tensor) -> tuple[list[Node], list[tuple[Any, Any]]]:
     """The nodes behind a tensor, latest first, and (node, source of its operand) for every edge."""
-    if t.grad_fn is None:
+    root = t._node()
+    if root is None:
         raise ValueError("the tensor has no graph: it was not computed from tensors that require gradients")
-    nodes = sorted(walk(t.grad_fn), key=lambda n: -n.sequence)
+    nodes = sorted(walk(root), key=lambda n: -n.sequence)
     edges = [(n, target) for n in nodes for target in n.edges[::3] if target is not None]
     return nodes, edges
 

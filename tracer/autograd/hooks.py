@@ -85,11 +85,11 @@ def table(of: Tensor | BackwardNode, kind: str) -> tuple[Any, OrderedDict[int, A
         assert isinstance(of, Tensor)
         node = of._grad_fn
         if node is None or node.extras is None or of._output not in node.extras.hooks:
-            node = of.grad_fn
+            node = of._node()
         if node is None:
             return of, _own(of, "_hooks", OrderedDict)
         return node, node.extended().hooks.setdefault(of._output, OrderedDict())
-    node = (of.grad_fn or AccumulateGrad.of(of)) if isinstance(of, Tensor) else of
+    node = (of._node() or AccumulateGrad.of(of)) if isinstance(of, Tensor) else of
     owner = node.variable if isinstance(node, AccumulateGrad) else node
     extras = _own(owner, "_node_hooks", Extras) if isinstance(owner, Tensor) else node.extended()
     return owner, extras.prehooks if kind == "before" else extras.posthooks
@@ -114,7 +114,7 @@ def register(t: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHan
 def register_post_accumulate(t: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
     if not t.requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-    if t.grad_fn is not None:
+    if t._node() is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
     return add(t, "added", hook)
 

@@ -368,7 +368,7 @@ class Node(BackwardNode):
             a = saved[i]
             if isinstance(a, Tensor):
                 if a._counter[0] != saved[i + 1]:
-                    raise modified(a._data, a._counter[0], saved[i + 1], a.grad_fn)
+                    raise modified(a._data, a._counter[0], saved[i + 1], a._node())
                 if not a._requires_grad and wanted[i // 2] and self.edges[i // 2 * 3] is not a:
                     raise RuntimeError(
                         "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not "

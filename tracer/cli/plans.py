@@ -28,7 +28,7 @@ def plan_of(fused: Graph, device: str) -> tuple[str, dict[str, Any]]:
                 "writes": [_name(v, names) for v in step.op.results],
                 "bytes": size,
                 "runs": runs,
-                "may_fail": (kind.checks or not kind.source),
+                "may_fail": i in plan.locs,
                 "location": str(step.op.loc),
             }
         )

@@ -10,11 +10,12 @@ import numpy as np
 from ..ir.ops.movement import strides_of
 from ..ir.types import DType
 from ..ops.common import one_dim
-from .context import context
+from .context import context, not_in_traces
 from .device import CPU, device, moved
 from .layout import strided
 from .pinning import is_pinned, pin_memory, record_stream
 from .tensor import Tensor
+from .views import base_of
 
 
 class UntypedStorage:
@@ -86,8 +87,25 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
     return strides if dim is None else strides[one_dim(dim, self.ndim)]
 
 
+def _base(self: Tensor) -> Tensor | None:
+    """For a view: its base for autograd."""
+    not_in_traces(self, "reads the base of a view made outside")
+    return base_of(self)
+
+
+def _is_view(self: Tensor) -> bool:
+    return base_of(self) is not None
+
+
+def _is_inference(self: Tensor) -> bool:
+    """True if it was created in ``inference_mode``; it can never take part in autograd."""
+    not_in_traces(self, "reads whether a tensor made outside belongs to inference mode")
+    return self._inference
+
+
 def storage_offset(self: Tensor) -> int:
     """The offset of the first element in the base's memory, in elements."""
+    not_in_traces(self, "reads the offset of a tensor made outside in its memory")
     start, root = self._address(), self._root()
     if self._data.size and "_data" in vars(self) and not np.may_share_memory(self._data, root._data):
         return 0  # no shared memory: one of them was given other data
@@ -137,11 +155,13 @@ def _by_python(t: Tensor, name: str, function: Callable[..., Any], *operands: Te
 
 def _storage(self: Tensor) -> TypedStorage:
     """The memory of the tensor and of all views of it, as elements."""
+    not_in_traces(self, "reads the memory of a tensor made outside")
     return TypedStorage(self._root())
 
 
 def _untyped_storage(self: Tensor) -> UntypedStorage:
     """The memory of the tensor and of all views of it, as bytes."""
+    not_in_traces(self, "reads the memory of a tensor made outside")
     return UntypedStorage(self._root())
 
 
@@ -169,6 +189,8 @@ def _cuda_array_interface(self: Tensor) -> dict[str, Any]:
         raise AttributeError("Can't get __cuda_array_interface__ on non-CUDA tensor: use tensor.cuda()")
     if self.requires_grad:
         raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad: use var.detach()")
+    if context.recorder is not None:
+        context.recorder.give_up("shares memory with another package")
     strides = None if data.layout.flags.c_contiguous else data.strides
     said = {"typestr": data.dtype.str, "shape": data.shape, "strides": strides, "data": (data.address, False)}
     return {**said, "version": 3, "stream": data.device.stream or 1}
@@ -216,6 +238,9 @@ METHODS: dict[str, Any] = {
     "is_cpu": property(_is_cpu),
     "is_cuda": property(_is_cuda),
     "__cuda_array_interface__": property(_cuda_array_interface),
+    "_base": property(_base),
+    "_is_view": _is_view,
+    "is_inference": _is_inference,
     "dim_order": dim_order,
     "storage_offset": storage_offset,
     "stride": stride,

@@ -13,6 +13,7 @@ from ..runtime.devices.device import selected
 
 if TYPE_CHECKING:
     from ..tracing.recorder import Recorder
+    from .tensor import Tensor
 
 
 class _Context(threading.local):
@@ -89,6 +90,12 @@ class _Context(threading.local):
 
 
 context = _Context()
+
+
+def not_in_traces(t: Tensor, what: str) -> None:
+    """Ends a recording that reads something of a tensor made outside which traces do not compare."""
+    if context.recorder is not None and not context.recorder.is_new(t):
+        context.recorder.give_up(what)
 
 
 @contextlib.contextmanager

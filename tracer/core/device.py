@@ -187,6 +187,11 @@ def require_one_device(name: str, arguments: tuple[Any, ...]) -> None:
         )
 
 
+def on_cpu(data: Any) -> Any:
+    """The elements of an array in the host's memory; a copy if it is on a device."""
+    return to_host(data) if isinstance(data, DeviceArray) else data
+
+
 def array_on(data: Any, target: Device | None, wait: bool = True) -> Any:
     """A copy of an array on a device, or on the CPU; without ``wait`` it is only started."""
     if isinstance(data, DeviceArray):

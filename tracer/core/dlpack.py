@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.types import bfloat16
 from ..runtime.devices import Borrowed, Device, DeviceArray, devices_of
 from ..runtime.support.dlpack import CPU, CUDA, CUDA_HOST, Opened, capsule, opened
 from .context import context
@@ -18,9 +19,15 @@ _NUMBERS = {"cuda": CUDA}
 
 
 def dlpack_device(self: Tensor) -> tuple[int, int]:
-    """DLPack's kind and number of the device: 1 and 0 for the CPU, 2 and the number for a CUDA device."""
+    """DLPack's kind and number of the device: 1 and 0 for the CPU, 2 and the number for a CUDA device. Raises BufferError for
+    other kinds.
+    """
     data = self._data
-    return (_NUMBERS[data.device.type], data.device.index) if isinstance(data, DeviceArray) else (CPU, 0)
+    if not isinstance(data, DeviceArray):
+        return CPU, 0
+    if data.device.type not in _NUMBERS:
+        raise BufferError(f"DLPack has no devices of the kind {data.device.type!r}")
+    return _NUMBERS[data.device.type], data.device.index
 
 
 def dlpack(
@@ -46,10 +53,15 @@ def dlpack(
         self = self.clone()
     data = self._data
     if isinstance(data, DeviceArray):
+        if context.recorder is not None:
+            context.recorder.give_up("shares memory with another package")
         if stream != -1:  # no order is wanted
             data.device.chain(data.device.stream, 0 if stream in (None, 1) else stream)
         return capsule(data.layout, dlpack_device(self), data.memory, max_version is not None and max_version[0] >= 1)
-    return self.numpy().__dlpack__(max_version=max_version)
+    array = self.numpy()
+    if self.dtype is bfloat16:  # which NumPy's capsules do not know
+        return capsule(array, (CPU, 0), array, max_version is not None and max_version[0] >= 1)
+    return array.__dlpack__(max_version=max_version)
 
 
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
@@ -67,6 +79,8 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         found = _tensor_on(opened(ext_tensor))
     elif (kind := ext_tensor.__dlpack_device__())[0] == CUDA:
         found = _tensor_on(opened(_exported(ext_tensor, _device(kind))))
+    elif getattr(ext_tensor, "dtype", None) is bfloat16:
+        found = _tensor_on(opened(ext_tensor.__dlpack__()))
     else:
         found = wrap(np.from_dlpack(ext_tensor))
     needs_copy = not isinstance(found._data, DeviceArray) and not found._data.flags.writeable
@@ -100,16 +114,18 @@ def _exported(owner: Any, device: Device) -> Any:
 def _tensor_on(found: Opened) -> Tensor:
     """A tensor on the memory of a capsule."""
     kind, _ = found.device
-    span = sum((n - 1) * s for n, s in zip(found.shape, found.strides, strict=True)) + found.dtype.itemsize
+    reach = [(n - 1) * s for n, s in zip(found.shape, found.strides, strict=True)]
+    low, empty = sum(min(r, 0) for r in reach), 0 in found.shape
+    span = 0 if empty else sum(max(r, 0) for r in reach) - low + found.dtype.itemsize
     if kind == CUDA:
         device = _device(found.device)
-        whole = device.layout(found.address, (span if 0 not in found.shape else 0,), np.dtype(np.uint8))
-        layout = np.ndarray(found.shape, found.dtype, whole, 0, found.strides)
+        whole = device.layout(found.address + low, (span,), np.dtype(np.uint8))
+        layout = np.ndarray(found.shape, found.dtype, whole, 0 if empty else -low, found.strides)
         return wrap(DeviceArray(layout, Borrowed(device, found.owner)))  # type: ignore[arg-type]
     if kind not in (CPU, CUDA_HOST):
         raise BufferError(f"from_dlpack(): memory on devices of kind {kind} cannot be used")
-    memory = (ctypes.c_char * max(span, 1)).from_address(found.address) if 0 not in found.shape else (ctypes.c_char * 1)()
+    memory = (ctypes.c_char * span).from_address(found.address + low) if span else (ctypes.c_char * 1)()
     memory._owner = found.owner  # type: ignore[attr-defined]
-    array: np.ndarray[Any, Any] = np.ndarray(found.shape, found.dtype, memory, 0, found.strides)  # type: ignore[arg-type]
+    array: np.ndarray[Any, Any] = np.ndarray(found.shape, found.dtype, memory, -low if span else 0, found.strides)  # type: ignore[arg-type]
     array.flags.writeable = not found.read_only
     return wrap(array)

@@ -10,7 +10,7 @@ from ..ir import ops as P
 from ..runtime.devices import DeviceArray
 from ..runtime.devices.device import device_named, devices_of
 from ..runtime.devices.pinned import owner_of, pinned
-from .context import context
+from .context import context, not_in_traces
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 def is_pinned(self: Tensor, device: Any = None) -> bool:
     """Whether the tensor is in page-locked memory of the host, from which a device copies while the host goes on."""
-    return self._data.__class__ is np.ndarray and owner_of(self._data) is not None
+    not_in_traces(self, "reads whether the memory of a tensor made outside is page-locked")
+    return _is_pinned(self)
+
+
+def _is_pinned(t: Tensor) -> bool:
+    return t._data.__class__ is np.ndarray and owner_of(t._data) is not None
 
 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
@@ -29,7 +34,7 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
     """
     if isinstance(self._data, DeviceArray):
         raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
-    if is_pinned(self) or not devices_of("cuda"):
+    if _is_pinned(self) or not devices_of("cuda"):
         return self
     if context.recorder is not None:
         context.recorder.give_up("pins memory")

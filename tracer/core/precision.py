@@ -6,6 +6,7 @@ from ..runtime.devices import Device
 from .context import set_setting
 
 _PRECISIONS = ("highest", "high", "medium")
+_chosen = "highest"
 
 
 def set_float32_matmul_precision(precision: str) -> None:
@@ -14,12 +15,16 @@ def set_float32_matmul_precision(precision: str) -> None:
     """
     if precision not in _PRECISIONS:
         raise RuntimeError(f"{precision} is not one of 'highest', 'high', or 'medium'; it cannot be set")
+    global _chosen
     allow_tf32(precision != "highest")
+    _chosen = precision
 
 
 def get_float32_matmul_precision() -> str:
-    """``"high"`` if products of float32 may use TF32, otherwise ``"highest"``."""
-    return "high" if Device.tf32 else "highest"
+    """The precision that was set; ``"high"`` if TF32 was allowed otherwise."""
+    if not Device.tf32:
+        return "highest"
+    return _chosen if _chosen != "highest" else "high"
 
 
 def allow_tf32(allowed: bool) -> None:

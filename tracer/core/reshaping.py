@@ -20,6 +20,7 @@ from ..runtime.devices import address
 from .context import context
 from .inplace import require_changeable
 from .tensor import Tensor
+from .views import base_of
 from .waiting import WAITING, will_change
 
 
@@ -37,7 +38,8 @@ def _transform(t: Tensor, function: Callable[..., Tensor], *args: Any, **kwargs:
     if t._view is not None:
         t._refresh()
     if context.grad_enabled and t.requires_grad:
-        require_changeable(t, t if t._base is None else t._base)
+        base = base_of(t)
+        require_changeable(t, t if base is None else base)
     leaf = t._requires_grad and t._grad_fn is None
     if context.recorder is not None:
         context.recorder.reshapes(t)

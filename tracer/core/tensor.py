@@ -14,7 +14,7 @@ import numpy as np
 
 from ..ir.types import DType, TensorType, array_type, dtype_of
 from ..runtime.devices import DeviceArray, address
-from .context import SPECIAL, context, structure_changed
+from .context import SPECIAL, context, not_in_traces, structure_changed
 from .device import array_on, device, device_of, memory_of
 from .layout import is_in_format, is_same_memory, overlaps
 from .printing import html, show
@@ -237,29 +237,19 @@ class Tensor(TensorMethods):
     @property
     def grad_fn(self) -> BackwardNode | None:
         """The node of the operation that computed this tensor with autograd; None for leaves."""
+        if self._node() is not None:
+            not_in_traces(self, "reads the graph of a tensor made outside")
+        return self._grad_fn
+
+    def _node(self) -> BackwardNode | None:
         if self._view is not None:
             self._refresh()
         return self._grad_fn
 
     @property
-    def _base(self) -> Tensor | None:
-        """For a view: its base for autograd."""
-        if self._inference:
-            return None
-        base = t = self
-        while t._view is not None and t._view[1].differentiable:
-            t = t._view[0]
-            if not any(t is former for former in base._formers):
-                base = t
-        return None if base is self else base
-
-    def _is_view(self) -> bool:
-        return self._base is not None
-
-    @property
     def is_leaf(self) -> bool:
         """True for tensors that were not computed by operations that autograd records."""
-        return self.grad_fn is None
+        return self._node() is None
 
     @property
     def output_nr(self) -> int:
@@ -267,10 +257,6 @@ class Tensor(TensorMethods):
         if self._grad_fn is None:
             return 0
         return self._made.output if self._made is not None and self._made.kind == "multiple" else self._output
-
-    def is_inference(self) -> bool:
-        """True if it was created in ``inference_mode``; it can never take part in autograd."""
-        return self._inference
 
     @property
     def _version(self) -> int:
@@ -326,6 +312,7 @@ class Tensor(TensorMethods):
     @property
     def retains_grad(self) -> bool:
         """True if ``retain_grad`` was called on this non-leaf tensor."""
+        not_in_traces(self, "reads whether a tensor made outside retains its gradient")
         from ..autograd.hooks import retains
 
         return retains(self)

@@ -54,7 +54,9 @@ class TensorMethods:
         Raises BufferError if the tensor requires a gradient, or is not on ``dl_device`` and must not be copied.
         """
     def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]:
-        """DLPack's kind and number of the device: 1 and 0 for the CPU, 2 and the number for a CUDA device."""
+        """DLPack's kind and number of the device: 1 and 0 for the CPU, 2 and the number for a CUDA device. Raises BufferError for
+        other kinds.
+        """
     def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """input == other, elementwise."""
     def __floordiv__(self, other: Operand) -> Tensor:
@@ -211,6 +213,9 @@ class TensorMethods:
         """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc)."""
     def __xor__(self, other: Operand) -> Tensor:
         """input ^ other, elementwise. Raises NotImplementedError for floating operands."""
+    @property
+    def _base(self) -> Tensor | None:
+        """For a view: its base for autograd."""
     def _become(self, new: Tensor, overwritten: builtins.bool = False, may_overlap: builtins.bool = False, partly: builtins.bool = False, write: Callable[[np.ndarray[Any, Any]], object] | None = None) -> Tensor:
         """``t`` takes the value and the history of ``new`` and keeps its memory. Every in-place operation ends here.
 
@@ -219,6 +224,7 @@ class TensorMethods:
         are written. ``write`` writes the elements to the memory of ``t`` without being recorded; then only the dtype, shape and
         history of ``new`` are used.
         """
+    def _is_view(self) -> builtins.bool: ...
     def _snapshot(self) -> Tensor:
         """A copy of the tensor with its current history. Raises RuntimeError if it must not be changed.
 
@@ -1812,6 +1818,11 @@ class TensorMethods:
         """True if the memory is a CUDA device's."""
     def is_distributed(self) -> builtins.bool:
         """False for every tensor."""
+    def is_inference(self) -> builtins.bool:
+        """True if it was created in ``inference_mode``; it can never take part in autograd.
+
+        Shapes: Any; the result is a Python bool. Takes any dtype. Raises TypeError for arguments of other types.
+        """
     is_ipu: builtins.bool
     is_maia: builtins.bool
     is_meta: builtins.bool

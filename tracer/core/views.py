@@ -14,6 +14,18 @@ from .context import context
 from .tensor import Tensor
 
 
+def base_of(t: Tensor) -> Tensor | None:
+    """The base for autograd of a view; None for other tensors."""
+    if t._inference:
+        return None
+    found = at = t
+    while at._view is not None and at._view[1].differentiable:
+        at = at._view[0]
+        if not any(at is former for former in found._formers):
+            found = at
+    return None if found is t else found
+
+
 class LazyView(Tensor):
     """A view through a conjugation. Its elements are computed from its base's at each read."""
 

@@ -250,6 +250,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
     dtype_of(array.dtype)
     if is_runtime_array(array):
         return array.tensor()  # type: ignore[attr-defined, no-any-return]
+    if type(array) is not np.ndarray:
+        array = array.view(np.ndarray)  # of a subclass
     recorder = context.recorder
     if recorder is None:
         return wrap(array)

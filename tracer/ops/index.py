@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
+from ..core.device import on_cpu
 from ..core.tensor import Tensor, wrap
 from ..core.warning import warn
 from ..ir import ops as P
@@ -268,14 +269,15 @@ def _wrapped(index: Tensor, extent: int, axis: int) -> Tensor:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if not extent and index.numel():
         raise IndexError("index is out of bounds for dimension with size 0")
-    if context.recorder is None and selection.interpreter is None and P.in_range(index._data, extent):
+    if context.recorder is None and selection.interpreter is None and P.in_range(on_cpu(index._data), extent):
         return index
     message = f"index {{}} is out of bounds for dimension {axis} with size {extent}"
     try:
         wrapped = P.where(P.lt(index, 0), P.add(index, extent), index)
         return P.check_index(wrapped, extent=extent, message=message)
     except IndexError:
-        wrong = index._data[(index._data < -extent) | (index._data >= extent)]
+        data = on_cpu(index._data)
+        wrong = data[(data < -extent) | (data >= extent)]
         raise IndexError(message.format(wrong[0])) from None
 
 

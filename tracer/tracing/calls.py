@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FLATTENED = (list, dict, collections.deque)  # and their subclasses
 
 
-FOREIGN = object()  # stands for the owner of all memory of other packages, whose objects do not tell where it is
+FOREIGN = object()  # one owner for all memory of other packages: their objects do not show which memory they share
 _OWNERS = (Memory, Part, Pinned)
 
 

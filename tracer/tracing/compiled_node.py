@@ -13,7 +13,7 @@ from ..autograd.modes import unfollowed
 from ..autograd.node import FREED, BackwardNode, Gradients, edges_to, latest_sequence, modified
 from ..autograd.written import remember
 from ..core.context import SPECIAL, context
-from ..core.device import array_on
+from ..core.device import array_on, on_cpu
 from ..core.eager import Eager
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, wait
@@ -141,7 +141,7 @@ class CompiledNode(BackwardNode):
             read += [*self.kept, *(c if isinstance(c, DeviceArray) else np.asarray(c) for c in cts)]
             found = function.backward(read)
             partial = len(given) < len(function.outputs) and function.may_multiply_zero(since.given)
-            if partial and any(np.isnan(r).any() for r in found):
+            if partial and any(np.isnan(on_cpu(r)).any() for r in found):
                 with using(Eager()), unfollowed():
                     found = [t._data for t in self._as_tensors(inputs, [wrap(arrays[k]) for k in sorted(arrays)])]
             results = [wrap(r) for r in found] if form.tensors else found

@@ -345,7 +345,7 @@ class _Writer:
         names = ", ".join(f"s{k}" for k in range(n))
         if n > 1 and not alike:
             self.require("s0 != s1" if n == 2 else f"len({{{names}}}) == {n}")
-        if written:  # what is foreign may be anywhere
+        if written:  # foreign memory may overlap any array
             self.require(f"{self.constant(self.trace)}.storages.isdisjoint(({names},)) and {id(FOREIGN)} not in ({names},)")
         captured = self.environment.captured
         if captured:

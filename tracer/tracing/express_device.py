@@ -35,12 +35,16 @@ def _place_of(data: Any, device: Device, shape: tuple[int, ...], dtype: np.dtype
 
 
 def program(writer: _Writer, made: int, gradients: Mapping[str, str]) -> None:
-    """The call of the program, with ``made`` results. Gradients that are only replaced give their memory back before."""
+    """The call of the program, with ``made`` results. Gradients that are only replaced are released before the call, so that
+    their memory can be used again.
+    """
     trace, run = writer.trace, writer.trace.executable.program.run
     numbers = [(i, source.index) for i, source in enumerate(trace.sources) if source.kind == "float"]
     cells = {i: f"cells_at + {8 * k}" for k, (i, _) in enumerate(numbers)}
     if numbers:
-        writer.say(f"cells = {writer.constant(np.array)}([{', '.join(writer.value(v) for _, v in numbers)}])")
+        values = ", ".join(writer.value(v) for _, v in numbers)
+        writer.say(f"try: cells = {writer.constant(np.array)}([{values}], {writer.constant(np.float64)})")
+        writer.say("except OverflowError: return MISS")
         writer.say(f"cells_at = {writer.constant(objects.address)}(cells)")
     writer.say(f"with {writer.constant(threading.RLock())}:" if gradients else "if True:")
     if not trace.executable.program.may_fail:

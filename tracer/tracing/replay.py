@@ -61,6 +61,8 @@ class Trace(Recorded):
         self.decisions = [(e.event.number, e.what) for e in recorder.events if isinstance(e.event, Decision)]
         self.sources = recorder.sources
         self.types = [v.type for v in self.graph.inputs]
+        # What was not contiguous may have been asked for its strides.
+        self.is_contiguous = [bool(t._data.flags.c_contiguous) for t in recorder.inputs]
         self.written = sorted(self.graph.updates.values())
         # A captured tensor's data are known now; an argument's, in each call.
         self.counted = {i for i, _ in ending.changed}
@@ -141,7 +143,7 @@ class Trace(Recorded):
 
     def _fits(self, i: int, data: np.ndarray) -> bool:
         t = self.types[i]
-        here = self.function.placement.holds(i, data)
+        here = self.function.placement.holds(i, data) and self.is_contiguous[i]
         return here and data.shape == t.shape and data.dtype == t.dtype.numpy and bool(data.flags.c_contiguous)
 
     def _adopt(self, moved: Sequence[tuple[int, np.ndarray]]) -> bool:

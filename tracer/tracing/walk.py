@@ -505,6 +505,10 @@ class Walk(Findings):
     def _array(self, x: np.ndarray, out: list[Any]) -> None:
         """A NumPy array, with its elements: NumPy may compute with them, undetected."""
         if not is_input(x):
+            if type(x) is not np.ndarray:
+                return self._refuse(
+                    f"it reads a {type(x).__name__}, a subclass of NumPy's arrays", "pass tracer.from_numpy of it"
+                )
             return self._refuse(f"it reads a NumPy array of dtype {x.dtype}", "which tensors do not have: pass what is in it")
         elements = None
         if not self._unread:

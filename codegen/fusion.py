@@ -19,6 +19,7 @@ from .nest import Accumulate, Compensated, Kernel, Loop, Store
 
 _FEW = 8  # columns: fewer are summed one by one
 _COLUMNS = 128  # minimum per part of a kernel: some cache lines
+_VECTOR = 64  # bytes: the widest vectors of CPUs
 _LONG = 1 << 15  # elements: a longer row leaves the cache before it is read again
 _DEAR = (
     "exp",
@@ -152,12 +153,16 @@ def _kept(low: Lowering, results: Results, shape: tuple[int, ...], axes: tuple[i
     """Expensive values that several loops of a row need, kept in the memory of one of the row's results.
 
     The last loop writes the result, each element after the kept value there has been read. ``results`` are those that
-    replace no operand.
+    replace no operand. In rows that are shorter than a vector, reading what was just stored takes as long as computing it.
     """
     last = len(shape) - 1
     if axes != (last,) or not SHORT < shape[last] <= _LONG:
         return {}
-    places = {v.type.dtype: low.arrays[k].name for v, k, _ in results if v.shape == shape}
+    places = {
+        v.type.dtype: low.arrays[k].name
+        for v, k, _ in results
+        if v.shape == shape and shape[last] * v.type.dtype.itemsize >= _VECTOR
+    }
     sums = [op for op in low.graph.ops if op.primitive.kind is Kind.REDUCTION and op.operands[0].shape == shape]
     earlier = [(op.result, _expensive(op.operands, shape)[0]) for op in sums if picks_one(op) is None]
     kept: dict[Value, str] = {}

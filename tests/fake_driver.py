@@ -6,6 +6,7 @@ documents them: column by column, from descriptions that are set attribute by at
 
 import ctypes
 import types
+from functools import partialmethod
 
 import ml_dtypes
 import numpy as np
@@ -120,6 +121,14 @@ class Driver:
     def cuMemcpyDtoDAsync(self, to, source, nbytes, stream):
         self._started(stream, lambda: self.memory.copy(to, source, nbytes))
         return (OK,)
+
+    def _filled(self, address, value, count, stream, nbytes):
+        self._started(stream, lambda: self.memory.fill(address, value.to_bytes(nbytes, "little"), count))
+        return (OK,)
+
+    cuMemsetD8Async = partialmethod(_filled, nbytes=1)
+    cuMemsetD16Async = partialmethod(_filled, nbytes=2)
+    cuMemsetD32Async = partialmethod(_filled, nbytes=4)
 
     def _started(self, stream, work):
         assert stream not in self.captured, "work that cannot be captured"

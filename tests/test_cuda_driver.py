@@ -70,6 +70,16 @@ def test_products(gpu, dtype, ta, tb, leads):
     np.testing.assert_array_equal(found.astype(np.float64), x @ y)
 
 
+def test_constants(gpu):
+    """Numbers of 1, 2 and 4 bytes, and of 8 bytes with equal halves, are filled by the driver."""
+    makes = [(0, "float64"), (1, "float64"), (2.5, "float32"), (-3, "int16"), (7, "uint8"), (-1, "int64"), (1.5, "bfloat16")]
+    for value, dtype in makes:
+        x = tracer.full((3, 5), value, dtype=getattr(tracer, dtype), device="cuda")
+        assert x.tolist() == [[value] * 5] * 3
+    names = [name for name in module.driver.calls if "Memset" in name]
+    assert names == [f"cuMemsetD{bits}Async" for bits in (8, 32, 16, 8, 8, 16)]
+
+
 def test_integer_products_are_the_hosts(gpu):
     with pytest.warns(UserWarning, match="matmul has no kernel"):
         x = tracer.arange(4).view(2, 2).cuda()

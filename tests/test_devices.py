@@ -264,3 +264,47 @@ def test_the_networks_of_the_demo_train():
                 found.append([run(x, y).item() for _ in range(4)])
         for other in found[1:]:
             np.testing.assert_allclose(other, found[0], rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **to: tracer.zeros(1000, 3, **to),
+        lambda **to: tracer.ones(3000, dtype=tracer.int32, **to),
+        lambda **to: tracer.full((1000,), -2.5, dtype=tracer.bfloat16, **to),
+        lambda **to: tracer.full((1000,), True, **to),
+        lambda **to: tracer.zeros(1000, dtype=tracer.complex128, **to),
+        lambda **to: tracer.full_like(tracer.zeros(1000, **to), 7.0),
+        lambda **to: tracer.empty_like(tracer.zeros(1000, 2, **to)),
+        lambda **to: tracer.ones(1000, **to).new_full((500,), 3.0),
+    ],
+)
+def test_constant_tensors_are_filled_on_the_device(cuda, monkeypatch, make):
+    written = []
+    write = type(cuda).write
+
+    def noted(self, address, array, wait=True):
+        written.append(array)
+        write(self, address, array, wait)
+
+    monkeypatch.setattr(type(cuda), "write", noted)
+    x = make(device="cuda")
+    assert not written and x.device == tracer.device("cuda:0")
+    expected = make(device="cpu")
+    assert x.dtype is expected.dtype and x.cpu().tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 2.5, float("nan")])
+@pytest.mark.parametrize("dtype", ["float64", "int64", "complex64", "float16", "int16", "uint8"])
+def test_constants_of_each_dtype(value, dtype):
+    dtype = getattr(tracer, dtype)
+    if (value < 0 and not dtype.is_signed) or (value not in (0, 1, -1) and not (dtype.is_floating_point or dtype.is_complex)):
+        value = 3
+    for shape in [(), (0,), (3,), (2, 0, 4), (5, 7)]:
+        x, expected = (tracer.full(shape, value, dtype=dtype, device=d) for d in ("cuda", "cpu"))
+        assert (
+            x.shape == expected.shape and x.dtype is dtype and np.array_equal(x.cpu().numpy(), expected.numpy(), equal_nan=True)
+        )
+    for device in ("cuda", "cpu"):
+        with pytest.raises(RuntimeError, match="negative dimensions"):
+            tracer.full((2, -1), value, dtype=dtype, device=device)

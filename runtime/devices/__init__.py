@@ -11,6 +11,7 @@ from .array import (
     bounds,
     contiguous,
     copy_later,
+    filled,
     may_copy_later,
     to_host,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "copy_later",
     "device_named",
     "devices_of",
+    "filled",
     "is_registered",
     "may_copy_later",
     "to_host",

@@ -7,6 +7,7 @@ NumPy's function, and otherwise on copies on the host (``on_host``), with a warn
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -319,6 +320,20 @@ def to_device(array: np.ndarray[Any, Any], device: Device, wait: bool = True) ->
     out = Memory(device, array.nbytes).array(array.shape, array.dtype)
     if array.size:
         _write(out, array, wait)
+    return out
+
+
+def filled(number: np.ndarray[Any, Any], shape: Sequence[int], device: Device) -> DeviceArray:
+    """An array of equal numbers. A number of eight bytes is copied from the host unless its halves are equal."""
+    pattern = number.tobytes()
+    while len(pattern) > 1 and pattern[: len(pattern) // 2] == pattern[len(pattern) // 2 :]:
+        pattern = pattern[: len(pattern) // 2]
+    if len(pattern) > 4:
+        return to_device(np.broadcast_to(number, tuple(shape)), device)
+    nbytes = math.prod(shape) * number.itemsize
+    out = Memory(device, nbytes).array(shape, number.dtype)
+    if nbytes:
+        device.fill(out.address, pattern, nbytes // len(pattern))
     return out
 
 

@@ -12,6 +12,7 @@ import ctypes
 import ctypes.util
 import functools
 import itertools
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
@@ -123,6 +124,11 @@ class Cuda(Device):
         if nbytes:
             self.enter()
             checked(driver.cuMemcpyDtoDAsync(to, source, nbytes, self.stream))
+
+    def fill(self, address: int, pattern: bytes, count: int) -> None:
+        self.enter()
+        start = getattr(driver, f"cuMemsetD{8 * len(pattern)}Async")
+        checked(start(address, int.from_bytes(pattern, sys.byteorder), count, self.stream))
 
     # Tasks.
 

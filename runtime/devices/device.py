@@ -131,6 +131,10 @@ class Device:
         """Copies bytes within the device's memory."""
         raise NotImplementedError
 
+    def fill(self, address: int, pattern: bytes, count: int) -> None:
+        """Repeats 1, 2 or 4 bytes in the device's memory, ``count`` times."""
+        raise NotImplementedError
+
     def prepare(self, task: Task) -> None:
         """Compiles what a task needs."""
         raise NotImplementedError

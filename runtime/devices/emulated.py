@@ -162,6 +162,11 @@ class EmulatedCuda(Device):
         data = self._noted(work, source, nbytes, written=False).copy()
         self._noted(work, to, nbytes, written=True)[:] = data
 
+    def fill(self, address: int, pattern: bytes, count: int) -> None:
+        work = self.order.start(self.stream, "a fill")
+        nbytes = len(pattern) * count
+        self._noted(work, address, nbytes, written=True)[:] = np.frombuffer(pattern * count, np.uint8)
+
     # Tasks.
 
     def prepare(self, task: Task) -> None:

@@ -12,6 +12,7 @@ from ..ir.types import DType, float32
 from ..runtime.devices.device import selected
 
 if TYPE_CHECKING:
+    from ..runtime.devices import Device
     from ..tracing.recorder import Recorder
     from .tensor import Tensor
 
@@ -29,6 +30,7 @@ class _Context(threading.local):
     hooks_disabled: str | None = None  # the error raised when saved-tensors hooks are entered
     autocast: tuple[tuple[str, Any], ...] = ()  # kinds of devices, and the dtype of their products; None: no casts
     devices: tuple[Any, ...] = ()  # that new tensors are made on: the default one if it is not the CPU, then those entered
+    place: Device | None = None  # where a factory fills its result; None outside factories, on the CPU, and in recordings
     has_default_device: bool = False  # whether the first of them is the default one
     _anomaly: bool = False
     _saved_tensors_hooks: tuple[tuple[Any, Any], ...] = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..core.pinning import pin_memory
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
-from ..runtime.devices import USED
+from ..runtime.devices import USED, Device, DeviceArray, filled
 from ..tracing.arrays import is_runtime_array
 from ..tracing.scalars import RuntimeFloat, RuntimeInt
 from .common import element, is_number, operand, typed
@@ -58,14 +59,36 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 more.pop(name, None)
             if more.get("dtype") is not None:
                 more["dtype"] = as_dtype(more["dtype"])
-        t = function(*args, **more)
-        if target is not None:
+        if target is context.place:  # both None, as a rule
+            t = function(*args, **more)
+        else:
+            with _placed(target):
+                t = function(*args, **more)
+        if target is not None and not (isinstance(t._data, DeviceArray) and t._data.device is target):
             t._data = array_on(t._data, target)
         if pin:
             t = pin_memory(t)
         return t if out is None else out.copy_(t)
 
     return make
+
+
+@contextlib.contextmanager
+def _placed(target: Device | None) -> Iterator[None]:
+    """In this context, ``_filled`` makes tensors on a device."""
+    before = context.place
+    context.place = target if context.recorder is None else None
+    try:
+        yield
+    finally:
+        context.place = before
+
+
+def _filled(value: Any, shape: tuple[int, ...], dtype: DType) -> Tensor:
+    """A tensor of equal numbers. Raises RuntimeError for negative extents."""
+    if context.place is None or min(shape, default=0) < 0:
+        return P.full(value=value, shape=shape, dtype=dtype.short)
+    return wrap(filled(P.full(value=value, shape=(), dtype=dtype.short)._data, shape, context.place))
 
 
 def _is_beside(name: str) -> bool:
@@ -270,6 +293,10 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
     Raises TypeError unless it is a number or a tensor without dimensions, RuntimeError for a number out of the dtype's
     range.
     """
+    return _full(size, fill_value, dtype, requires_grad)
+
+
+def _full(size: Any, fill_value: Any, dtype: DType | None, requires_grad: bool) -> Tensor:
     if isinstance(fill_value, Tensor) and fill_value.ndim == 0:
         dtype = dtype or (fill_value.dtype if fill_value.dtype.category < 2 else context.default_dtype)
         return _leaf(P.copy(expand(filling(fill_value, dtype), size)), requires_grad)
@@ -281,7 +308,7 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, requires_gra
     value = element(fitting(fill_value, dtype), dtype)
     if isinstance(value, Tensor):  # a number that differs between calls
         return _leaf(P.copy(expand(value, shape)), requires_grad)
-    return _leaf(P.full(value=value, shape=shape, dtype=dtype.short), requires_grad)
+    return _leaf(_filled(value, shape, dtype), requires_grad)
 
 
 @factory
@@ -297,7 +324,7 @@ def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) ->
 
 
 def _all(value: int, shape: tuple[int, ...], dtype: DType) -> Tensor:
-    return P.full(value=bool(value) if dtype.kind == "b" else value, shape=shape, dtype=dtype.short)
+    return _filled(bool(value) if dtype.kind == "b" else value, shape, dtype)
 
 
 empty = zeros
@@ -318,7 +345,7 @@ def ones_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool 
 @factory
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """``fill_value``, with the shape and dtype of ``input``."""
-    return full(input._data.shape, fill_value, dtype=dtype or input.dtype, requires_grad=requires_grad)
+    return _full(input._data.shape, fill_value, dtype or input.dtype, requires_grad)
 
 
 empty_like = zeros_like

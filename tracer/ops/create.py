@@ -86,6 +86,8 @@ def _placed(target: Device | None) -> Iterator[None]:
 
 def _filled(value: Any, shape: tuple[int, ...], dtype: DType) -> Tensor:
     """A tensor of equal numbers. Raises RuntimeError for negative extents."""
+    if dtype.kind == "b":
+        value = bool(value)
     if context.place is None or min(shape, default=0) < 0:
         return P.full(value=value, shape=shape, dtype=dtype.short)
     return wrap(filled(P.full(value=value, shape=(), dtype=dtype.short)._data, shape, context.place))
@@ -314,17 +316,13 @@ def _full(size: Any, fill_value: Any, dtype: DType | None, requires_grad: bool) 
 @factory
 def zeros(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return _leaf(_all(0, _sizes(size), dtype or context.default_dtype), requires_grad)
+    return _leaf(_filled(0, _sizes(size), dtype or context.default_dtype), requires_grad)
 
 
 @factory
 def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return _leaf(_all(1, _sizes(size), dtype or context.default_dtype), requires_grad)
-
-
-def _all(value: int, shape: tuple[int, ...], dtype: DType) -> Tensor:
-    return _filled(bool(value) if dtype.kind == "b" else value, shape, dtype)
+    return _leaf(_filled(1, _sizes(size), dtype or context.default_dtype), requires_grad)
 
 
 empty = zeros
@@ -333,13 +331,13 @@ empty = zeros
 @factory
 def zeros_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Zeros, with the shape and dtype of ``input``."""
-    return _leaf(_all(0, input._data.shape, dtype or input.dtype), requires_grad)
+    return _leaf(_filled(0, input._data.shape, dtype or input.dtype), requires_grad)
 
 
 @factory
 def ones_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
     """Ones, with the shape and dtype of ``input``."""
-    return _leaf(_all(1, input._data.shape, dtype or input.dtype), requires_grad)
+    return _leaf(_filled(1, input._data.shape, dtype or input.dtype), requires_grad)
 
 
 @factory

@@ -98,20 +98,25 @@ class Accumulate:
 
 @dataclass
 class Compensated(Accumulate):
-    """Adds a value to a sum in memory, and the rounding error to an element of another array."""
+    """Adds a value to a sum in memory, and keeps the rounding error in an element of another array.
+
+    The next value takes the error along, so it stays small however many values there are (W. Kahan, Further remarks on reducing
+    truncation errors, 1965). It is not a number after the sum has become infinite, and is left out then.
+    """
 
     lost: str = ""
 
     def lines(self) -> list[Statement]:
         """The step as plain statements: a sum's exact error is representable in its format (Knuth, TAOCP 2, 4.2.2)."""
-        before, after, part = (f"{letter}{self.value[1:]}0{self.array[1:]}" for letter in "suz")
-        error = f"(({before} - ({after} - {part})) + ({self.value} - {part}))"
+        before, after, part, error, value = (f"{letter}{self.value[1:]}0{self.array[1:]}" for letter in "suzlv")
         return [
             Let(before, f"load({self.array}, {self.offset})"),
-            Let(after, f"{before} + {self.value}"),
+            Let(error, f"load({self.lost}, {self.offset})"),
+            Let(value, f"{self.value} + select({error} == {error}, {error}, {self.dtype.short}(0.0))"),
+            Let(after, f"{before} + {value}"),
             Let(part, f"{after} - {before}"),
             Store(self.array, self.offset, after),
-            Store(self.lost, self.offset, f"load({self.lost}, {self.offset}) + {error}"),
+            Store(self.lost, self.offset, f"(({before} - ({after} - {part})) + ({value} - {part}))"),
         ]
 
 

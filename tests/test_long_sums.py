@@ -217,6 +217,28 @@ def test_other_sums(name, traced, n):
     assert np.abs(y / expected - 1).max() < LIMIT
 
 
+def test_rounding_errors_do_not_add_up():
+    """Millions of numbers of one sign: what additions lose has one sign too."""
+    a, b = full(6_000_000), full(9)
+    f = tracer.trace(lambda a, b: (a.unsqueeze(1) * b).sum(0))
+    for _ in range(2):
+        y = np.asarray(f(a, b).numpy(), np.float64)
+    assert np.abs(y / (K * K * 6_000_000) - 1).max() < LIMIT
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 3, 9, 40])
+@pytest.mark.parametrize("numbers", [(np.inf,), (-np.inf,), (np.inf, -np.inf), (np.nan,), ("largest",) * 4])
+def test_sums_that_are_not_finite(numbers, columns, dtype):
+    x = np.random.default_rng(0).standard_normal((30_000, columns)).astype(dtype)
+    x[[5, 6, 7000, 29_999][: len(numbers)], 0] = [np.finfo(dtype).max if n == "largest" else n for n in numbers]
+    x = tracer.tensor(x)
+    for f in (lambda x: x.sum(0), lambda x: (x * 2).sum(0), lambda x: x.mean(0)):
+        traced = tracer.trace(f)
+        for _ in range(2):
+            np.testing.assert_allclose(traced(x).numpy(), f(x).numpy(), rtol=1e-4, atol=1e-3)
+
+
 def test_running_logarithms_have_gradients_everywhere():
     x = tracer.tensor([[0.5, -1e4, 3.0, 3.0, 700.0], [-80.0, 2.0, -np.inf, 1.0, -1e30]], requires_grad=True)
     (g,) = tracer.autograd.grad((x.logcumsumexp(1) * tracer.tensor([1.0, -2.0, 3.0, 0.0, 0.5])).sum(), x)

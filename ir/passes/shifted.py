@@ -11,11 +11,10 @@ from __future__ import annotations
 from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..ops import broadcast, full, fusion, slice_
 from ..primitive import Kind
+from ..regions import Region, attributes, extents, part_of, region_of, whole
 
 _SMALLEST = 1 << 18  # bytes: smaller values stay in a cache that is close
 _MOST_OPERATIONS, _MOST_READS = 24, 16  # of all copies together
-
-Region = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # starts, extents, steps
 
 
 def repeat_shifted(graph: Graph) -> Graph:
@@ -112,7 +111,7 @@ class _Copies:
 
     def at(self, op: Op) -> Value:
         """What a slice of the result is."""
-        return self._of(self._result, (op.attrs["starts"], op.result.shape, op.attrs["steps"]))
+        return self._of(self._result, region_of(op))
 
     def _of(self, v: Value, region: Region) -> Value:
         if (v, region) not in self._made:
@@ -120,22 +119,17 @@ class _Copies:
         return self._made[v, region]
 
     def _computed(self, v: Value, region: Region) -> Value:
-        starts, extents, steps = region
         if v.op is None:
             source = self._sources[v]
-            if extents == source.shape and not any(starts):
+            if region == whole(source.shape):
                 return source
-            stops = tuple([a + (n - 1) * s + 1 if n else a for a, n, s in zip(starts, extents, steps, strict=True)])
-            return self._body.append(slice_, [source], {"starts": starts, "stops": stops, "steps": steps})[0]
+            return self._body.append(slice_, [source], attributes(region))[0]
         op, attrs = v.op, v.op.attrs
         if op.primitive is full:
-            return self._body.append(full, [], {**attrs, "shape": extents}, op.loc)[0]
+            return self._body.append(full, [], {**attrs, "shape": extents(region)}, op.loc)[0]
         if op.primitive is slice_:
-            inner = zip(attrs["starts"], attrs["steps"], starts, steps, strict=True)
-            composed = [(a + s * b, s * t) for a, s, b, t in inner]
-            return self._of(op.operands[0], (tuple(a for a, _ in composed), extents, tuple(s for _, s in composed)))
+            return self._of(op.operands[0], part_of(region, region_of(op)))
         if op.primitive is broadcast:
-            starts, inside, steps = (tuple(part[a] for a in attrs["axes"]) for part in region)
-            x = self._of(op.operands[0], (starts, inside, steps))
-            return self._body.append(broadcast, [x], {**attrs, "shape": extents}, op.loc)[0]
+            x = self._of(op.operands[0], tuple(region[a] for a in attrs["axes"]))
+            return self._body.append(broadcast, [x], {**attrs, "shape": extents(region)}, op.loc)[0]
         return self._body.append(op.primitive, [self._of(u, region) for u in op.operands], attrs, op.loc)[0]

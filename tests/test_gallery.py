@@ -18,7 +18,7 @@ def test_there_are_enough():
 @pytest.mark.parametrize("name", gallery.PROGRAMS)
 def test_program(name):
     if ON_DEVICE and name in USE_NUMPY:
-        pytest.skip("NumPy reads the tensors")
+        pytest.skip("uses NumPy arrays, which are on the CPU: with tensors of a device it raises an error, as in PyTorch")
     program, cost = gallery.PROGRAMS[name], gallery.cost(name)
     if name in EAGER_FOR_NOW or (ON_DEVICE and name in ON_A_DEVICE):
         assert not cost.within(program), f"{name} keeps to what it may cost: take its mark away"

@@ -50,7 +50,7 @@ sum_ = primitive(
 )
 
 
-# The rounding error of a sum: kernels accumulate it beside the sum and add it at the end.
+# The rounding error of a sum: kernels keep it beside the sum, take it along, and add it at the end.
 sum_lost = primitive(
     "sum_lost",
     Kind.REDUCTION,

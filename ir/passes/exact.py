@@ -1,8 +1,8 @@
 """Long float32 column sums with error compensation.
 
 A kernel that sums columns traverses the rows and adds each to a row of sums in memory, term by term. The error of such a
-sum grows with the number of terms. So the kernel also accumulates the rounding error of each addition, and a small kernel
-adds it at the end.
+sum grows with the number of terms. So the kernel also keeps the rounding error of the last addition, which the next one takes
+along, and a small kernel adds it at the end.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ..ir.graph import Op
 from ..ir.ops.contract import repays_tiles, roles, tiles
 from ..ir.types import float32, float64
 from .loops import Lowering, literal
-from .nest import Array, Do, Kernel, Loop, Store
+from .nest import Accumulate, Array, Combine, Do, Kernel, Let, Loop, Reduce, Store
 
 AXES = 4  # of the rows, columns or terms of a call
 CONTRACTED = 1 + 3 * 3 * AXES  # numbers that describe a call
@@ -34,6 +34,61 @@ class _Axis:
     extent: str
     steps: tuple[str, str, str]
     numbers: tuple[int, int, int]
+
+
+def element(array: Array, offset: str) -> str:
+    """A matrix element, in the type of the product's arithmetic."""
+    text = f"load({array.name}, {offset})"
+    return f"{array.dtype.wide.short}({text})" if array.dtype.is_half else text
+
+
+def offset(start: str, *terms: tuple[str, str]) -> str:
+    """The text of an offset: a start, and positions times steps."""
+    parts = [] if start == "0" else [start]
+    parts += [i if s == "1" else f"{i} * {s}" for i, s in terms if "0" not in (i, s)]
+    return " + ".join(parts) or "0"
+
+
+def matrix_vector(
+    low: Lowering,
+    matrix: tuple[Array, str, str, str],
+    vector: tuple[Array, str, str],
+    out: tuple[Array, str, str],
+    bounds: tuple[str, str],
+    terms: str,
+    in_columns: bool,
+) -> None:
+    """A part of a matrix-vector product: each element is read once, so packing does not pay.
+
+    An array has a start, and steps along the elements of the result and along the terms. ``bounds``: the first element of the
+    result, and the one after the last. If the matrix has its terms in rows, each row is summed; if in columns, scaled rows are
+    added to the result.
+    """
+    a, a_start, a_step, a_inner = matrix
+    x, x_start, x_inner = vector
+    y, y_start, y_step = out
+    i, k = low.fresh("r"), low.fresh("r")
+
+    def store(text: str) -> None:
+        low.scopes[-1].body.append(Store(y.name, offset(y_start, (i, y_step)), text))
+
+    if in_columns:
+        with low.loop(Loop(i, *bounds)):
+            store(literal(0, y.dtype))
+        j, t = low.fresh("r"), low.fresh("t")
+        with low.loop(Loop(k, "0", terms, sequential=True)):
+            low.scopes[-1].body.append(Let(t, element(x, offset(x_start, (k, x_inner)))))
+            with low.loop(Loop(j, *bounds)):
+                product = f"{element(a, offset(a_start, (k, a_inner), (j, a_step)))} * {t}"
+                low.scopes[-1].body.append(Accumulate(y.name, offset(y_start, (j, y_step)), Combine.SUM, product, y.dtype))
+        return
+    total = low.fresh("a")
+    with low.loop(Loop(i, *bounds)):
+        low.scopes[-1].body.append(Let(total, literal(0, y.dtype)))
+        with low.loop(Loop(k, "0", terms)):
+            product = f"{element(a, offset(a_start, (i, a_step), (k, a_inner)))} * {element(x, offset(x_start, (k, x_inner)))}"
+            low.scopes[-1].body.append(Reduce(Combine.SUM, (total,), (product,), y.dtype))
+        store(total)
 
 
 def lower_contract(low: Lowering, op: Op, out: Array) -> Kernel:
@@ -63,6 +118,8 @@ class _Contraction:
 
     def kernel(self) -> Kernel:
         low = self.low
+        if self._is_matrix_vector():
+            return self._matrices_by_vectors()
         rows, columns = (math.prod(x.count for x in part) for part in (self.rows, self.columns))
         batch = math.prod(x.count for x in self.batch)
         direct = is_direct(rows, columns, [x.count for x in self.inner])
@@ -82,13 +139,41 @@ class _Contraction:
                 first = low.let(f"{part} * {low.param(each)}")
                 self._move(axis, first)
                 axis.extent = low.let(f"minimum({low.param(each)}, {axis.extent} - {first})")
-            for x in reversed(self.batch):
-                self._move(x, low.let(f"{rest} % {x.extent}"))
-                rest = low.let(f"{rest} // {x.extent}")
+            self._move_batch(rest)
             if self.image:
                 self._clear()
             self._call(function)
         return low.finish(batch * parts)
+
+    def _is_matrix_vector(self) -> bool:
+        """True for products of matrices and vectors with one step per axis."""
+        one = len(self.rows) + len(self.columns) == len(self.inner) == 1
+        return one and not self.image and not self.op.operands[0].dtype.is_half
+
+    def _matrices_by_vectors(self) -> Kernel:
+        (axis,) = self.rows or self.columns
+        if not self.batch:
+            self._matrix_vector(axis, ("start", "stop"))
+            return self.low.finish(axis.count)
+        with self.low.loop(Loop("i0", "start", "stop")):
+            self._move_batch("i0")
+            self._matrix_vector(axis, ("0", axis.extent))
+        return self.low.finish(math.prod(x.count for x in self.batch))
+
+    def _matrix_vector(self, axis: _Axis, bounds: tuple[str, str]) -> None:
+        (term,) = self.inner
+        m, v = (0, 1) if self.rows else (1, 0)
+        matrix = self.low.arrays[m], self.at[m], axis.steps[m], term.steps[m]
+        vector, out = (self.low.arrays[v], self.at[v], term.steps[v]), (self.out, self.at[2], axis.steps[2])
+        in_columns = abs(axis.numbers[m]) < abs(term.numbers[m])
+        matrix_vector(self.low, matrix, vector, out, bounds, term.extent, in_columns)
+
+    def _move_batch(self, number: str) -> None:
+        """Starts at one of the products of a batch."""
+        low = self.low
+        for x in reversed(self.batch):
+            self._move(x, low.let(f"{number} % {x.extent}"))
+            number = low.let(f"{number} // {x.extent}")
 
     def _is_winograd(self) -> bool:
         """True for a convolution of 3 x 3 windows with stride 1 that has enough channels and tiles to repay transformations."""
@@ -150,9 +235,8 @@ class _Contraction:
 
     def _sum(self, start: str, terms: Sequence[tuple[str, str]]) -> str:
         """The offset at positions of axes, given their steps."""
-        parts = [] if start == "0" else [start]
-        parts += [i if s == "1" else f"{i} * {s}" for i, s in terms if i != "0" and s != "0"]
-        return self.low.atom(" + ".join(parts)) if parts else "0"
+        text = offset(start, *terms)
+        return text if text == "0" else self.low.atom(text)
 
     def _place(self, array: int, index: Sequence[tuple[_Axis, str]]) -> str:
         return self._sum(self.at[array], [(i, x.steps[array]) for x, i in index])

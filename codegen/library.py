@@ -8,7 +8,7 @@ import math
 from ..ir.graph import Graph, Op, Value
 from ..ir.ops import contract, fold, index_add, matmul, scatter_add, set_at
 from . import scans
-from .contraction import lower_contract
+from .contraction import element, lower_contract, matrix_vector
 from .loops import Index, Lowering, literal
 from .nest import Accumulate, Array, Combine, Do, If, Kernel, Let, Loop, Reduce, Store
 
@@ -193,12 +193,6 @@ def _call(low: Lowering, op: Op, extents: list[str], inner: str, places: list[st
     low.scopes[-1].body.append(Do(f"gemm_{op.operands[0].type.dtype.short}(gemm, {arguments})"))
 
 
-def _element(array: Array, offset: str) -> str:
-    """A matrix element, in the type of the product's arithmetic."""
-    text = f"load({array.name}, {offset})"
-    return f"{array.dtype.wide.short}({text})" if array.dtype.is_half else text
-
-
 def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
     """As loops with constant extents, which LLVM unrolls: faster than packing."""
     (a, b), c = op.operands, op.result
@@ -208,7 +202,7 @@ def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
         i, j, k = (low.fresh("r") for _ in range(3))
         rows = [f"{k} * {m} + {i}" if ta else f"{i} * {inner} + {k}", f"{j} * {inner} + {k}" if tb else f"{k} * {n} + {j}"]
         sizes = [0 if len(v.shape) < len(c.shape) else math.prod(v.shape[-2:]) for v in (a, b)]
-        x, y = (_element(p, f"i0 * {size} + {at}") for p, size, at in zip(low.arrays, sizes, rows, strict=False))
+        x, y = (element(p, f"i0 * {size} + {at}") for p, size, at in zip(low.arrays, sizes, rows, strict=False))
         total = low.fresh("a")
         with low.loop(Loop(i, "0", str(m))), low.loop(Loop(j, "0", str(n))):
             low.scopes[-1].body.append(Let(total, literal(0, c.type.dtype)))
@@ -219,33 +213,12 @@ def _tiny_matmul(low: Lowering, op: Op, out: Array) -> Kernel:
 
 
 def _matrix_vector(low: Lowering, op: Op, out: Array, in_columns: bool) -> Kernel:
-    """A matrix-vector product: each element is read once, so packing does not pay.
-
-    If the matrix has its terms in rows, each row is summed; if in columns, scaled rows are added to the result.
-    """
-    c, dtype = op.result, op.result.type.dtype
+    c = op.result
     matrix, vector = low.arrays[:2] if c.shape[-1] == 1 else low.arrays[1::-1]
-    count = c.type.numel
-    terms = low.param(op.operands[0].shape[-2 if op.attrs["ta"] else -1])
-    i, k = low.fresh("r"), low.fresh("r")
-    if in_columns:
-        stride = low.param(count)
-        with low.loop(Loop(i, "start", "stop")):
-            low.scopes[-1].body.append(Store(out.name, i, literal(0, dtype)))
-        j, x = low.fresh("r"), low.fresh("t")
-        with low.loop(Loop(k, "0", terms, sequential=True)):
-            low.scopes[-1].body.append(Let(x, _element(vector, k)))
-            with low.loop(Loop(j, "start", "stop")):
-                product = f"{_element(matrix, f'{k} * {stride} + {j}')} * {x}"
-                low.scopes[-1].body.append(Accumulate(out.name, j, Combine.SUM, product, dtype))
-    else:
-        total = low.fresh("a")
-        with low.loop(Loop(i, "start", "stop")):
-            low.scopes[-1].body.append(Let(total, literal(0, dtype)))
-            with low.loop(Loop(k, "0", terms)):
-                product = f"{_element(matrix, f'{i} * {terms} + {k}')} * {_element(vector, k)}"
-                low.scopes[-1].body.append(Reduce(Combine.SUM, (total,), (product,), dtype))
-            low.scopes[-1].body.append(Store(out.name, i, total))
+    count, terms = c.type.numel, low.param(op.operands[0].shape[-2 if op.attrs["ta"] else -1])
+    steps = ("1", low.param(count)) if in_columns else (terms, "1")
+    y = out, "0", "1"
+    matrix_vector(low, (matrix, "0", *steps), (vector, "0", "1"), y, ("start", "stop"), terms, in_columns)
     return low.finish(count)
 
 

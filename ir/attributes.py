@@ -47,7 +47,7 @@ _HOLDS: dict[str, str] = {
     for what, names in {
         "integers such as (2,3)": "shape axes starts stops steps low high interior strides size stride dilation extents "
         "a_steps b_steps c_steps",
-        "an integer": "axis axis1 axis2 offset extent n rows count total bins part folded",
+        "an integer": "axis axis1 axis2 offset extent n rows count total part folded",
         "True or False": "ta tb wide inverse reverse largest descending right lower unit upper checked complete hermitian "
         "causal",
         "a number": "value",
@@ -59,13 +59,6 @@ _HOLDS: dict[str, str] = {
     }.items()
     for name in names.split()
 }  # fmt: skip
-# Of these records the attributes hold something else.
-_EXCEPTIONS = {
-    ("histc", "low"): "a real number",
-    ("histc", "high"): "a real number",
-    ("bincount", "size"): "an integer",
-    ("weighted_bincount", "size"): "an integer",
-}
 
 
 def attributes_of(primitive: Primitive) -> dict[str, bool]:
@@ -88,9 +81,9 @@ def attributes_of(primitive: Primitive) -> dict[str, bool]:
     return found
 
 
-def holds(primitive: Primitive, name: str) -> str:
-    """What an attribute of a record holds, in words."""
-    return _EXCEPTIONS.get((primitive.name, name)) or _HOLDS[name]
+def holds(name: str) -> str:
+    """What an attribute of that name holds, in words."""
+    return _HOLDS[name]
 
 
 def check_attribute(primitive: Primitive, name: str, value: Any) -> None:
@@ -98,7 +91,7 @@ def check_attribute(primitive: Primitive, name: str, value: Any) -> None:
     known = primitive.attributes
     if name not in known:
         raise ValueError(f"{primitive.name} has no attribute {name!r}; it has {', '.join(known) or 'none'}")
-    what = holds(primitive, name)
+    what = holds(name)
     if not _CHECKS[what](value):
         raise ValueError(f"the attribute {name!r} of {primitive.name} must be {what}")
 
@@ -107,7 +100,7 @@ def check_attributes(primitive: Primitive, attrs: Mapping[str, Any]) -> None:
     """Raises ValueError if an attribute is missing, or if a number is not one of its dtype."""
     missing = [name for name, required in primitive.attributes.items() if required and name not in attrs]
     if missing:
-        raise ValueError(f"needs the attribute {missing[0]!r}: {holds(primitive, missing[0])}")
+        raise ValueError(f"needs the attribute {missing[0]!r}: {holds(missing[0])}")
     if "value" in attrs and "dtype" in attrs:
         check_number(attrs["value"], attrs["dtype"])
 

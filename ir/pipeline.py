@@ -17,11 +17,13 @@ from .passes.cse import cse
 from .passes.cut import cut_long_rows
 from .passes.dce import dce
 from .passes.divide import divide
+from .passes.dots import sum_dots
 from .passes.epilogues import join_epilogues
 from .passes.exact import exact_columns
 from .passes.expand import expand
 from .passes.fold import fold
 from .passes.fuse import fuse
+from .passes.masks import compute_at_masks
 from .passes.name import name_kernels
 from .passes.pairs import complex_as_pairs
 from .passes.permutes import hoist_permutes
@@ -56,11 +58,13 @@ COMPILE: tuple[Pass, ...] = (
     complex_as_pairs,  # before the simplifications, which simplify the formulas
     widen,  # before the simplifications: later passes see no 16-bit arithmetic
     *SIMPLIFY,
+    compute_at_masks,  # after cse, which finds equal masks; before fuse, which stores what has been selected
     expand,  # after cse, which would merge a gradient's recomputations with the stored values
     divide,  # after the last cse, for the same reason
     adjoin_parts,  # after the two passes that concatenate parts
     hoist_permutes,  # after cse, because it asks for a value's other readers
     batch_products,  # after the simplifications, which reveal common operands of products, and before fusion
+    sum_dots,  # after batch_products, which looks for products; before the passes that look at what remains of them
     contract_views,  # after the passes that look for products and permutations; before fuse, which would store the views
     wide_sums,  # after batch_products, which looks for products; before fuse, which fuses what this pass writes
     choose_writes,  # after the passes that know updates; before fuse, which orders reads and writes
@@ -74,7 +78,7 @@ COMPILE: tuple[Pass, ...] = (
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
-    *(p for p in COMPILE[: COMPILE.index(fuse)] if p is not contract_views),  # products there take matrices
+    *(p for p in COMPILE[: COMPILE.index(fuse)] if p not in (sum_dots, contract_views)),  # a library's products, of matrices
     join_epilogues,  # after batch_products, which looks for products; before fuse, which would compute what it joins
     *COMPILE[COMPILE.index(fuse) : COMPILE.index(block_reductions)],
     cut_long_rows,  # before block_reductions, which looks for kernels that only reduce

@@ -71,17 +71,17 @@ class Noted(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._wide: list[tuple[Region, T]] = []
-        self._narrow: dict[int, dict[int, list[tuple[Region, T]]]] = {}  # axis, position
+        self._wide: list[tuple[Region, T, int]] = []  # with the number of regions that were added before
+        self._narrow: dict[int, dict[int, list[tuple[Region, T, int]]]] = {}  # axis, position
+        self._count = 0
 
     def add(self, region: Region, note: T) -> None:
         axis = next((a for a, r in enumerate(region) if len(r) == 1), None)
-        if axis is None:
-            self._wide.append((region, note))
-        else:
-            self._narrow.setdefault(axis, {}).setdefault(region[axis].start, []).append((region, note))
+        items = self._wide if axis is None else self._narrow.setdefault(axis, {}).setdefault(region[axis].start, [])
+        items.append((region, note, self._count))
+        self._count += 1
 
-    def _near(self, region: Region) -> Iterator[list[tuple[Region, T]]]:
+    def _near(self, region: Region) -> Iterator[list[tuple[Region, T, int]]]:
         yield self._wide
         for axis, at in self._narrow.items():
             along = region[axis]
@@ -89,13 +89,27 @@ class Noted(Generic[T]):
 
     def overlapping(self, region: Region) -> Iterator[T]:
         """The notes of the regions that have elements in common with ``region``."""
-        return (note for items in self._near(region) for there, note in items if not disjoint(there, region))
+        return (note for items in self._near(region) for there, note, _ in items if not disjoint(there, region))
+
+    def latest(self, region: Region, count: int) -> T | None:
+        """Of the regions that have elements in common with ``region``, the note of the one that was added last, among the first
+        ``count`` that were added.
+        """
+        last: tuple[int, T] | None = None
+        for items in self._near(region):
+            for there, note, number in reversed(items):
+                if last is not None and number < last[0]:
+                    break
+                if number < count and not disjoint(there, region):
+                    last = number, note
+                    break
+        return None if last is None else last[1]
 
     def take(self, region: Region) -> list[T]:
         """Removes the regions that have elements in common with ``region``, and returns their notes."""
         taken: list[T] = []
         for items in self._near(region):
-            here = [note for there, note in items if not disjoint(there, region)]
+            here = [note for there, note, _ in items if not disjoint(there, region)]
             if here:
                 taken += here
                 items[:] = [item for item in items if disjoint(item[0], region)]

@@ -438,14 +438,11 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((BOOLS,), {"count": 3}, smooth=False),
         Sample((np.array([0.0, NAN, 2.0]),), {"count": 2}, smooth=False),
     ],
-    "nonzero_count": [Sample((BOOLS,), smooth=False), Sample((np.zeros((2, 0)),), smooth=False)],
     "unique_count": [Sample((ints(3, 4, high=4),), smooth=False)],
     "unique_values": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), {"count": 3}, smooth=False)],
     "unique_inverse": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), smooth=False)],
     "unique_counts": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), {"count": 3}, smooth=False)],
     "repeat_positions": [Sample((np.array([2, 0, 3]),), {"total": 5}, smooth=False)],
-    "bincount": [Sample((np.array([2, 0, 3, 3]),), {"size": 6}, smooth=False)],
-    "weighted_bincount": [Sample((np.array([2, 0, 3, 3]), np.array([1.0, 0.5, 2.0, -1.0])), {"size": 4}, smooth=False)],
     "grouped_rows": [Sample((normal(7, 3), normal(4, 3, 2, seed=1), np.array([2, 2, 5, 6], np.int32)), {})],
     "grouped_sums": [Sample((normal(7, 3), normal(7, 2, seed=1), np.array([2, 2, 5, 6], np.int32)), {})],
     "solve": [
@@ -461,9 +458,6 @@ SAMPLES: dict[str, list[Sample]] = {
     "detsign": [Sample((matrix(2, 4, 4),), smooth=False)],
     **{name: [Sample((definite(3, 3),)), Sample((definite(2, 4, 4),))] for name in ["lu_lower", "lu_upper"]},
     "matrix_exp": [*square(), Sample((matrix(2, 3, 3) * np.array([0.01, 20.0])[:, None, None],), smooth=False)],
-    "histc": [
-        Sample((normal(4, 5),), {"bins": 4, "low": low, "high": high}, smooth=False) for low, high in ((0.0, 0.0), (-1.0, 0.5))
-    ],
     **{name: symmetric() for name in ["eigvalsh", "eigvecsh"]},
     "cholesky": [*symmetric(upper=False, checked=True), *symmetric(upper=True, checked=False)],
     "cholesky_info": [

@@ -247,7 +247,7 @@ def test_a_text_has_several_graphs():
 def test_every_attribute_has_a_meaning():
     for primitive in PRIMITIVES.values():
         for name in primitive.attributes:
-            assert holds(primitive, name)
+            assert holds(name)
 
 
 def test_passes_are_named():

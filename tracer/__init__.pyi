@@ -610,7 +610,9 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     tensors; the dtype is kept. Shapes that do not fit raise RuntimeError.
     """
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: builtins.int = 0, *, out: Tensor | None = None) -> Tensor:
-    """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``.
+    """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``: at least ``minlength`` numbers.
+
+    Not differentiable. Raises RuntimeError for negative integers and other dtypes, and for weights that do not fit.
 
     Shapes: ``input`` is a vector; the result has max(max(input) + 1, minlength) elements. Takes integers; the result is
     int64, or that of ``weights``. Other numbers of axes raise RuntimeError.
@@ -1682,6 +1684,8 @@ def heaviside(input: Tensor, values: Tensor, *, out: Tensor | None = None) -> Te
     """
 def histc(input: Tensor, bins: builtins.int = 100, min: builtins.float = 0, max: builtins.float = 0, *, out: Tensor | None = None) -> Tensor:
     """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range).
+
+    The last interval includes its upper end. Raises RuntimeError for bins and ranges that do not fit.
 
     Shapes: Any; the result has ``bins`` elements. Takes floating, integer and bool tensors; complex ones raise
     NotImplementedError. The dtype is kept.

@@ -201,21 +201,6 @@ def _searchsorted(x: Any, values: Any, right: bool) -> np.ndarray:
 searchsorted = host("searchsorted", _searchsorted, "x values", infer=_infer_searchsorted, real=True)
 
 
-def _histc(x: Any, bins: int, low: float, high: float) -> np.ndarray:
-    data = np.asarray(x).reshape(-1)
-    if low == high and data.size:
-        low, high = float(data.min()), float(data.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise RuntimeError(f"tracer.histc: range of [{low:g}, {high:g}] is not finite")
-    if low == high:
-        low, high = low - 1, high + 1
-    return np.histogram(data, bins, (low, high))[0].astype(data.dtype)
-
-
-# The number of elements in each of equal intervals; between the minimum and the maximum if low equals high.
-histc = host("histc", _histc, infer=lambda x, bins, low, high: x.with_shape((bins,)), torch_name="Histc")
-
-
 def _infer_prod(x: TensorType, axis: int) -> TensorType:
     return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i != axis))
 
@@ -255,4 +240,4 @@ prod = primitive(
     vjp=(_prod_vjp,),
 )
 
-__all__ = ["argsort", "cumargmax", "cumprod", "cumsum", "histc", "logcumsumexp", "prod", "recurrence", "searchsorted"]
+__all__ = ["argsort", "cumargmax", "cumprod", "cumsum", "logcumsumexp", "prod", "recurrence", "searchsorted"]

@@ -14,19 +14,15 @@ def _row(count: int) -> TensorType:
     return TensorType(int64, (count,))
 
 
+def _flat_nonzero(x: Any, count: int) -> np.ndarray:
+    found = np.flatnonzero(x)
+    if len(found) != count:
+        raise RuntimeError(f"{len(found)} elements are not zero, not {count}")
+    return found.astype(np.int64, copy=False)
+
+
 # The positions of the non-zero elements in the flattened operand; ``count`` of them.
-flat_nonzero = host(
-    "flat_nonzero",
-    lambda x, count: np.flatnonzero(x).astype(np.int64, copy=False),
-    infer=lambda x, count: _row(count),
-    in_format=True,
-)
-nonzero_count = host(
-    "nonzero_count",
-    lambda x: np.asarray(np.count_nonzero(x), np.int64),
-    infer=lambda x: TensorType(int64, ()),
-    in_format=True,
-)
+flat_nonzero = host("flat_nonzero", _flat_nonzero, infer=lambda x, count: _row(count), in_format=True)
 
 
 def _unique(x: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,14 +46,4 @@ repeat_positions = host(
     lambda counts, total: np.repeat(np.arange(len(counts)), counts),
     "counts",
     infer=lambda counts, total: _row(total),
-)
-
-# The number of occurrences of each integer from 0 to ``size - 1``, or the sum of the weights there.
-bincount = host("bincount", lambda x, size: np.bincount(x, minlength=size).astype(np.int64), infer=lambda x, size: _row(size))
-
-weighted_bincount = host(
-    "weighted_bincount",
-    lambda x, weights, size: np.bincount(x, weights, size).astype(weights.dtype),
-    "x weights",
-    infer=lambda x, weights, size: TensorType(weights.dtype, (size,)),
 )

@@ -92,7 +92,7 @@ def _split(rewriter: Rewriter, op: Op, body: Graph, shape: tuple[int, ...], coun
         elif o.result not in after:
             attrs = {**o.attrs, "shape": blocks} if o.attrs.get("shape") == shape else o.attrs
             (new[o.result],) = first.append(o.primitive, [new[v] for v in o.operands], attrs, o.loc)
-    early = [v for v in body.outputs if v not in after]
+    early = [v for v in body.outputs if v.shape == shape]
     results = [new[o.result] for o in reductions] + [new[v] for v in early]
     operands = [reshaped(rewriter.map[v], blocks) if v.shape == shape else rewriter.map[v] for v in op.operands]
     made = outer.append(fusion, operands, {"body": first.finish(results)})
@@ -111,7 +111,7 @@ def _split(rewriter: Rewriter, op: Op, body: Graph, shape: tuple[int, ...], coun
     for o in body.ops:
         if o.primitive.kind is not Kind.REDUCTION and o.result.shape == ():
             (new[o.result],) = second.append(o.primitive, [new[v] for v in o.operands], o.attrs, o.loc)
-    late = [v for v in body.outputs if v in after]
+    late = [v for v in body.outputs if v.shape != shape]
     totals = outer.append(fusion, reads, {"body": second.finish([new[v] for v in late])})
     given |= dict(zip(late, totals, strict=True))
     for inner, old in zip(body.outputs, op.results, strict=True):

@@ -332,9 +332,9 @@ class Planner:
                     apart.add((id(here), id(there)))
 
     def _reads_old(self, op: Op) -> bool:
-        """True if an operation reads memory that is overwritten later: it must not run later than it was placed."""
-        reads = [self._read(op, v) for v in op.operands]
-        return any(read is not None and read[0] in self.hazards.old for read in reads)
+        """True if an operation reads elements that are overwritten later: it must not run later than it was placed."""
+        reads = [self._read(op, v) for v in op.operands] + [home for _, home in self.homes_read(op)]
+        return any(read is not None and self.hazards.is_overwritten(*read) for read in reads)
 
     def _read_alike(self, here: Group, there: Group) -> bool:
         """True if two kernels have a common domain on which the second can read all it reads of the first."""

@@ -32,18 +32,18 @@ class Hazards:
     def __init__(self, graph: Graph, is_free: Callable[[Op], bool]):
         """``is_free``: whether an operation is repeated wherever its result is read."""
         self.first: dict[Value, Value] = {}  # the value whose memory a value shares
-        self.old: set[Value] = set()  # the values that are overwritten
+        old: set[Value] = set()  # the values that are overwritten
         self._number: dict[Value, int] = {}  # of writes so far
         self._writes: dict[Value, Noted[int]] = {}
         self.copies: set[Op] = set()  # writes into a copy, because another has taken the memory
         for op in filter(is_change, graph.ops):
             x = op.operands[0]
-            if x in self.old:
+            if x in old:
                 self.copies.add(op)
                 self.first[op.result], self._number[op.result] = op.result, 0
                 continue
             self.first[op.result] = self.first.setdefault(x, x)
-            self.old.add(x)
+            old.add(x)
             self._number[op.result] = self._number.setdefault(x, 0) + 1
             self._writes.setdefault(self.first[x], Noted()).add(_reached(op), self._number[op.result])
         self.before: dict[Op, list[Op]] = {}  # for each write, operations that must precede it
@@ -73,11 +73,16 @@ class Hazards:
 
     def read(self, op: Op, v: Value, region: Region) -> None:
         """Notes that ``op`` reads elements of ``v``."""
+        v, region = self._named(v, region)
+        if v in self.first:
+            self._reads[self.first[v]].add(region, op)
+
+    def _named(self, v: Value, region: Region) -> Home:
+        """The elements that a part of a complex value names."""
         while v not in self.first and v.op is not None and v.op.primitive in RENAMING:
             (v,) = v.op.operands
             region = whole(v.shape)
-        if v in self.first:
-            self._reads[self.first[v]].add(region, op)
+        return v, region
 
     def must_precede(self, reader: Op, write: Op) -> None:
         """Notes that a write must follow a read."""
@@ -91,6 +96,13 @@ class Hazards:
         since, until = self._number[a], self._number[b]
         writes = self._writes[self.first[b]].overlapping(region) if until else ()
         return since <= until and not any(since < n <= until for n in writes)
+
+    def is_overwritten(self, v: Value, region: Region) -> bool:
+        """True if a later write overwrites elements of a region of ``v``."""
+        v, region = self._named(v, region)
+        if v not in self.first or self.first[v] not in self._writes:
+            return False
+        return any(n > self._number[v] for n in self._writes[self.first[v]].overlapping(region))
 
     def overwritten(self, op: Op) -> list[Op]:
         """The operations so far that read elements that a write overwrites. They need not be compared with later writes: those

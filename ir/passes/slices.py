@@ -42,7 +42,7 @@ class _Slices(Rewriter):
     def __init__(self, graph: Graph):
         super().__init__(graph)
         self.sequence: dict[Value, _Sequence] = {}  # of results of updates
-        self.number: dict[Value, int] = {}  # of updates in the sequence so far
+        self.count: dict[Value, int] = {}  # of updates in the sequence so far
         self.old: set[Value] = set()  # arrays that have been updated
         self.many = _summed(graph)
 
@@ -68,9 +68,8 @@ class _Slices(Rewriter):
                 continue
             if x not in self.sequence:
                 return x, region
-            sequence, until = self.sequence[x], self.number[x]
-            writes = (y for y in sequence.writes.overlapping(region) if self.number[y] <= until)
-            last = max(writes, key=self.number.__getitem__, default=None)
+            sequence = self.sequence[x]
+            last = sequence.writes.latest(region, self.count[x])
             update = last.op if last is not None else None
             if last is None or update is None:
                 x = sequence.first
@@ -109,9 +108,9 @@ class _Slices(Rewriter):
             (result,) = self.builder.append(slice_update, [x, v], attributes(region), op.loc)
             result.name = op.result.name
         if x in self.old or x not in self.sequence:
-            self.sequence[result], self.number[result] = _Sequence(x), 0
+            self.sequence[result], self.count[result] = _Sequence(x), 1
         else:
-            self.sequence[result], self.number[result] = self.sequence[x], self.number[x] + 1
+            self.sequence[result], self.count[result] = self.sequence[x], self.count[x] + 1
         self.sequence[result].writes.add(region, result)
         self.old.add(x)
         return result

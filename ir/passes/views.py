@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ..graph import Graph, Op, Rewriter, Value
 from ..ops import broadcast, contract, flip, fold, matmul, pad, permute, reshape, slice_, strided, sum_, windows
 from ..ops.contract import repays_tiles
+from ..types import float32
 from .dce import dce
 
 _AXES = 4  # in memory, of the rows, columns or terms of a product
@@ -23,6 +24,7 @@ _LITTLE = 1 << 15  # multiplications that do not repay the preparation, unless w
 _SPARSE = 4  # an array of at most that many times the elements is read in place
 _FEW_IMAGES = (16, 20, 24, 12, 18, 14, 10, 8)  # about as many as the rows of a tile
 _NARROW = 16  # columns: fewer than the widest vector holds
+_DEEP = 2048  # terms of a float32 sum that another pass writes more accurately
 _MOST_IN_WINDOW = 64  # elements whose products are added for a vector of positions
 
 Part = tuple[int, int]  # an extent and a step in memory
@@ -223,14 +225,16 @@ def _paired(left: list[Part] | None, right: list[Part] | None) -> list[_Axis] | 
 
 
 def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stored: Container[Value]) -> _Contraction | None:
-    """The contraction that replaces a product and the operations around it, if that saves windows, or sums over a batch.
+    """The contraction that replaces a product and the operations around it, if that saves windows, sums over a batch, or copies
+    that take as long as the product.
 
     Other permutations are left to the kernels before and after a product, which write and read in any order.
     """
     if 0 in (op.result.type.numel, *(v.type.numel for v in op.operands)):
         return None
     a, b = (_view(v, stored) for v in op.operands)
-    thin = 1 in (*op.result.shape[-2:], op.operands[0].shape[-2 if op.attrs["ta"] else -1])
+    inner = op.operands[0].shape[-2 if op.attrs["ta"] else -1]
+    thin = 1 in (*op.result.shape[-2:], inner)
     if thin:
         a, b = (_whole(v) if _is_scattered(view) else view for v, view in zip(op.operands, (a, b), strict=True))
     m, k = (-1, -2) if op.attrs["ta"] else (-2, -1)
@@ -249,6 +253,7 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stor
         return turned
     special = a.windows or b.windows or result.folded
     useful = special or result.sums or (a.moves and b.moves and len(terms) > 1)
+    useful = useful or (thin and (a.moves or b.moves) and not (op.result.dtype is float32 and inner > _DEEP))
     multiplications = math.prod(op.result.shape if special else op.result.shape[-2:]) * math.prod(x.extent for x in terms)
     if not useful or multiplications <= (_TINY if special else _LITTLE):
         return None

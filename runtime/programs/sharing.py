@@ -30,7 +30,7 @@ class Sharing:
     def __init__(self, graph: Graph):
         self.graph = graph
         self.ops: list[Op] = []
-        self._taken: dict[Value, Value] = {}  # the value whose memory a value takes
+        self._owner: dict[Value, Value] = {}  # for a value that takes the memory of another: the first that had it
         self._reads = self._all_reads() if any(map(changed, graph.ops)) else {}
         self._late: dict[Value, Noted[int]] = {}  # by memory: when old versions are read after a write
         for i, op in enumerate(graph.ops):
@@ -40,9 +40,8 @@ class Sharing:
 
     def root(self, v: Value) -> Value:
         """The value that owns the memory of ``v``."""
-        while (v := named(v)) in self._taken:
-            v = self._taken[v]
-        return v
+        v = named(v)
+        return self._owner.get(v, v)
 
     def _all_reads(self) -> dict[Value, list[_Read]]:
         """The reads of each value, also under other shapes."""
@@ -74,11 +73,11 @@ class Sharing:
         if x.shape != memory.shape:
             regions = [whole(memory.shape)]
         if self._is_writeable(memory, result) and all(at < i for r in regions for at in late.overlapping(r)):
-            self._taken[result] = x
+            self._owner[result] = memory
         else:
             copy = identity(x)
             self.ops.append(copy)
-            self._taken[result] = copy.result
+            self._owner[result] = copy.result
 
     def _is_writeable(self, memory: Value, result: Value) -> bool:
         """True if a program may write into the memory of a value, to make another."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..core.device import beside
 from ..core.tensor import Tensor
 from ..ir import ops as P
-from ..ir.types import DType, float64
+from ..ir.types import DType, float32, float64, int64
 from . import pointwise as F
 from . import reduce, shape
-from .common import to_dtype, underived
-from .create import factory
+from .common import require_real, to_dtype, underived
+from .create import factory, fixed
 from .order import searchsorted
 from .special import isfinite
 
-__all__ = ["histogram", "histogramdd"]
+__all__ = ["bincount", "histc", "histogram", "histogramdd"]
 
 
 class Histogram(NamedTuple):
@@ -27,6 +30,56 @@ class Histogram(NamedTuple):
 class Histogramdd(NamedTuple):
     hist: Tensor
     bin_edges: tuple[Tensor, ...]
+
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``: at least ``minlength`` numbers.
+
+    Not differentiable. Raises RuntimeError for negative integers and other dtypes, and for weights that do not fit.
+    """
+    if input.ndim != 1 or input.dtype.kind not in "ui":
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if weights is not None and weights._data.shape != input._data.shape and input._data.size:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    if not input._data.size:
+        return fixed(np.zeros(minlength, np.int64))
+    if input.dtype.kind == "i" and bool(reduce.any(F.lt(input, 0))):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    most, size = reduce.amax(input), minlength
+    if not minlength or P.ge(most, minlength)._observed("a number of bins", truth=True):
+        size = int(most._observed("a number of bins")) + 1
+    if weights is None:
+        return _added(to_dtype(input, int64), None, size)
+    added = to_dtype(weights.detach(), float32 if weights.dtype is float32 else float64)
+    return underived("bincount", _added(to_dtype(input, int64), added, size), weights)
+
+
+def _added(places: Tensor, weights: Tensor | None, size: int) -> Tensor:
+    """How often each integer below ``size`` is among the places, or the sum of the weights there."""
+    added = P.full(value=1, shape=places._data.shape, dtype="i64") if weights is None else weights
+    return P.index_add(added, places, axis=0, extent=size)
+
+
+def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range).
+
+    The last interval includes its upper end. Raises RuntimeError for bins and ranges that do not fit.
+    """
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    require_real("histc", input)
+    if min > max:
+        raise RuntimeError("max must be larger than min")
+    x = shape.reshape(input.detach(), (-1,))
+    x = x if x.dtype in (float32, float64) else to_dtype(x, float32 if x.is_floating_point() else float64)
+    given = min < max or not x._data.size
+    low, high = (float(min), float(max)) if given else _extremes(x, "tracer.histc: range of")
+    edges = _spaced(*_apart(low, high, 1), int(bins), dtype=x.dtype, device=beside(x))
+    inside, at = _interval(x, edges)
+    counts = _added(F.where(inside, at, bins), None, int(bins) + 1)
+    return to_dtype(shape.narrow(counts, 0, 0, int(bins)), input.dtype)
 
 
 def histogram(
@@ -107,24 +160,44 @@ def _count(points: Tensor, bins: Sequence[Any], limits: Any, weight: Tensor | No
     counts = [e._data.shape[0] - 1 for e in edges]
     place: Any = P.full(value=0, shape=columns[0]._data.shape, dtype="i64")
     inside: Any = None
-    for column, e, n in zip(columns, edges, counts, strict=True):
-        first, last = shape.narrow(e, 0, 0, 1), shape.narrow(e, 0, n, 1)
-        within = F.bitwise_and(F.ge(column, first), F.le(column, last))
+    for column, e, n, b in zip(columns, edges, counts, bins, strict=True):
+        within, at = _between(column, e) if isinstance(b, Tensor) else _nearest(column, e)
         inside = within if inside is None else F.bitwise_and(inside, within)
-        at = F.clamp(F.sub(searchsorted(e, column, right=True), 1), 0, max(n - 1, 0))
         place = F.add(F.mul(place, n), at)
-    one = P.full(value=1, shape=place._data.shape, dtype=x.dtype.short) if weight is None else weight
-    total = 1
-    for n in counts:
-        total *= n
-    hist = P.index_add(F.where(inside, one, 0.0), F.where(inside, place, 0), axis=0, extent=max(total, 1))
-    hist = shape.reshape(shape.narrow(hist, 0, 0, total), tuple(counts))
+    total = math.prod(counts)
+    sums = _added(F.where(inside, place, total), weight, total + 1)  # the last is that of points outside
+    hist = to_dtype(shape.reshape(shape.narrow(sums, 0, 0, total), tuple(counts)), x.dtype)
     if density:
         hist = F.div(hist, reduce.sum(hist))
         for k, e in enumerate(edges):
             widths = F.sub(shape.narrow(e, 0, 1, counts[k]), shape.narrow(e, 0, 0, counts[k]))
             hist = F.div(hist, shape.reshape(widths, tuple(-1 if i == k else 1 for i in range(len(counts)))))
     return Histogramdd(underived("histogram", hist.detach(), points, weight), tuple(edges))
+
+
+def _between(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether elements are between the first and the last edge, and the numbers of their bins."""
+    n = edges._data.shape[0] - 1
+    inside = F.bitwise_and(F.ge(x, shape.narrow(edges, 0, 0, 1)), F.le(x, shape.narrow(edges, 0, n, 1)))
+    return inside, F.clamp(F.sub(searchsorted(edges, x, right=True), 1), 0, max(n - 1, 0))
+
+
+def _interval(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for equal bins, by arithmetic: near an edge, rounding may give the bin beside."""
+    n = edges._data.shape[0] - 1
+    first, last = shape.narrow(edges, 0, 0, 1), shape.narrow(edges, 0, n, 1)
+    inside = F.bitwise_and(F.ge(x, first), F.le(x, last))
+    scaled = F.div(F.mul(F.sub(F.where(inside, x, first), first), n), F.sub(last, first))
+    return inside, F.clamp(to_dtype(scaled, int64), 0, n - 1)
+
+
+def _nearest(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The same, compared with the edges of the bin."""
+    n = edges._data.shape[0] - 1
+    inside, at = _interval(x, edges)
+    below = F.lt(x, P.index_select(edges, at, axis=0))
+    above = F.ge(x, P.index_select(edges, F.add(at, 1), axis=0))
+    return inside, F.clamp(F.sub(F.add(at, to_dtype(above, int64)), to_dtype(below, int64)), 0, n - 1)
 
 
 def _edges(axis: int, x: Tensor, bins: Any, limits: Any) -> Tensor:
@@ -152,17 +225,27 @@ def _edges(axis: int, x: Tensor, bins: Any, limits: Any) -> Tensor:
             raise RuntimeError(
                 f"tracer.histogramdd: min should not exceed max, but got min {low:g} max {high:g} for dimension {axis}"
             )
-        if low == high:
-            low, high = low - 0.5, high + 0.5
     elif x.numel() == 0:
         low, high = 0.0, 1.0
     else:
-        low, high = reduce.amin(x), reduce.amax(x)
-        if not bool(F.bitwise_and(isfinite(low), isfinite(high))):
-            raise RuntimeError(f"tracer.histogramdd: dimension {axis}'s range [{low.item():g}, {high.item():g}] is not finite")
-        same = F.eq(low, high)
-        low, high = F.where(same, F.sub(low, 0.5), low), F.where(same, F.add(high, 0.5), high)
-    return _spaced(low, high, bins, dtype=x.dtype, device=beside(x))
+        low, high = _extremes(x, f"tracer.histogramdd: dimension {axis}'s range")
+    return _spaced(*_apart(low, high, 0.5), bins, dtype=x.dtype, device=beside(x))
+
+
+def _extremes(x: Tensor, what: str) -> tuple[Tensor, Tensor]:
+    """The least and the greatest element. Raises RuntimeError if they are not finite."""
+    low, high = reduce.amin(x), reduce.amax(x)
+    if not bool(F.bitwise_and(isfinite(low), isfinite(high))):
+        raise RuntimeError(f"{what} [{low.item():g}, {high.item():g}] is not finite")
+    return low, high
+
+
+def _apart(low: Any, high: Any, margin: float) -> tuple[Any, Any]:
+    """Both limits; with a margin around them if they are equal."""
+    if not isinstance(low, Tensor):
+        return (low - margin, high + margin) if low == high else (low, high)
+    same = F.eq(low, high)
+    return F.where(same, F.sub(low, margin), low), F.where(same, F.add(high, margin), high)
 
 
 @factory

@@ -292,7 +292,16 @@ def flat_nonzero(x: Tensor) -> Tensor:
     """The positions of non-zero elements in the flattened tensor. A trace reads their number."""
     if context.recorder is None:
         return wrap(np.flatnonzero(x._data))
-    return P.flat_nonzero(x, count=int(P.nonzero_count(x)._observed("a number of elements")))
+    return P.flat_nonzero(x, count=number_of_nonzero(x))
+
+
+def number_of_nonzero(x: Tensor) -> int:
+    """How many elements are not zero. A trace reads it."""
+    if context.recorder is None:
+        return int(np.count_nonzero(on_cpu(x._data)))
+    there = x if x.dtype is bool_ else P.ne(x, P.full(value=0, shape=x._data.shape, dtype=x.dtype.short))
+    count = P.sum_(P.cast(there, dtype="i64"), axes=tuple(range(x.ndim)))
+    return int(count._observed("a number of elements"))
 
 
 def nonzero_by_axis(x: Tensor) -> list[Tensor]:

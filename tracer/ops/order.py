@@ -11,25 +11,23 @@ from ..core.context import context
 from ..core.device import near, placed
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
-from ..ir.types import DType, float32, float64, int32, int64, promote
+from ..ir.types import DType, int32, int64, promote
 from ..runtime.devices import USED
 from . import pointwise as F
 from . import reduce, shape
 from .common import as_floating, one_dim, require_real, result_dtype, to_dtype, typed, underived
 from .create import fixed, tensor
-from .index import gather, nonzero_by_axis
+from .index import gather, nonzero_by_axis, number_of_nonzero
 from .opmath import opmath
 
 __all__ = [
     "argsort",
     "argwhere",
-    "bincount",
     "bucketize",
     "cummax",
     "cummin",
     "cumprod",
     "cumsum",
-    "histc",
     "isin",
     "kthvalue",
     "logcumsumexp",
@@ -363,37 +361,6 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """The number of occurrences of each integer 0, 1, ..., or the sum of its ``weights``."""
-    if input.ndim != 1 or input.dtype.kind not in "ui":
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    if minlength < 0:
-        raise RuntimeError("minlength should be >= 0")
-    if weights is not None and weights._data.shape != input._data.shape and input._data.size:
-        raise RuntimeError("weights should be 1-d and have the same length as input")
-    if not input._data.size:
-        return fixed(np.zeros(minlength, np.int64))
-    if input.dtype.kind == "i" and bool(reduce.any(F.lt(input, 0))):
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    most, size = reduce.amax(input), minlength
-    if not minlength or P.ge(most, minlength)._observed("a number of bins", truth=True):
-        size = int(most._observed("a number of bins")) + 1
-    if weights is None:
-        return P.bincount(input, size=size)
-    added = to_dtype(weights.detach(), float32 if weights.dtype is float32 else float64)
-    return underived("bincount", P.weighted_bincount(input, added, size=size), weights)
-
-
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """The number of elements in each of ``bins`` equal intervals from ``min`` to ``max`` (both 0: the elements' range)."""
-    if bins <= 0:
-        raise RuntimeError("bins must be > 0")
-    require_real("histc", input)
-    if min > max:
-        raise RuntimeError("max must be larger than min")
-    return P.histc(input.detach(), bins=int(bins), low=float(min), high=float(max))
-
-
 def _require_slices(name: str, input: Tensor, dim: int | None) -> None:
     if dim is not None:
         axis, empty = one_dim(dim, input.ndim), input._data.shape.count(0)
@@ -495,7 +462,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     if context.recorder is None:
         return wrap(np.argwhere(input._data).astype(np.int64, copy=False))
     if not input.ndim:
-        count = int(P.nonzero_count(input)._observed("nonzero"))
+        count = number_of_nonzero(input)
         return placed(P.full(value=0, shape=(count, 0), dtype="i64"), input)
     return shape.stack(nonzero_by_axis(input), 1)
 

@@ -286,6 +286,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
         if input.is_floating_point() and exponent in (2, 0.5, -0.5):
             return {2: P.square, 0.5: P.sqrt, -0.5: P.rsqrt}[exponent](input)
+        if input.is_complex() and exponent in (2, 3):  # PyTorch's products
+            return P.square(input) if exponent == 2 else P.mul(P.square(input), input)
         if isinstance(exponent, int) and input.dtype.kind in "ui" and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     a, b = match(input, exponent)

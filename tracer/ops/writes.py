@@ -19,7 +19,7 @@ from ..tracing.scalars import RuntimeInt
 from . import pointwise as F
 from .common import constant_in, is_number, one_dim, to_dtype, typed, within
 from .create import tensor
-from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, positions, require_mask
+from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, number_of_nonzero, positions, require_mask
 from .inquiry import filling, fitting
 from .reduce import spread
 from .shape import expand, reshape, unsqueeze
@@ -307,23 +307,17 @@ def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate:
 
 def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: bool = False) -> Tensor:
     """``input`` with ``values`` written, or added, at the positions that the index tensors select on their axes."""
-    places = _flat_positions(input, tensors)
     v = values if isinstance(values, Tensor) else typed(values, input.dtype)
     if v.dtype is not input.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {input.dtype.ctype} for the destination and "
             f"{v.dtype.ctype} for the source."
         )
-    lead = v.ndim - places.ndim
-    if lead > 0 and all(n == 1 for n in v._data.shape[:lead]):
-        v = reshape(v, v._data.shape[lead:])
-    try:
-        v = expand(v, places._data.shape)
-    except RuntimeError:
-        raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(v.shape)} cannot be broadcast to indexing result of shape "
-            f"{list(places.shape)}"
-        ) from None
+    ((axis, mask), *others) = tensors.items()
+    if not others and mask.dtype is bool_ and not accumulate:
+        return _put_at_mask(input, axis, mask, v)
+    places = _flat_positions(input, tensors)
+    v = _fitted(v, places._data.shape)
     flat, at, what = reshape(input, (-1,)), reshape(places, (-1,)), reshape(v, (-1,))
     if places.numel() == 0:
         return constant_in(F.clone(input), v)
@@ -332,6 +326,38 @@ def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: 
     else:
         out = scatter(flat, 0, at, what)
     return reshape(out, input._data.shape)
+
+
+def _fitted(v: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Values for the elements of an indexing result of this shape."""
+    lead = v.ndim - len(sizes)
+    if lead > 0 and all(n == 1 for n in v._data.shape[:lead]):
+        v = reshape(v, v._data.shape[lead:])
+    try:
+        return expand(v, sizes)
+    except RuntimeError:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(v.shape)} cannot be broadcast to indexing result of shape "
+            f"{list(sizes)}"
+        ) from None
+
+
+def _put_at_mask(input: Tensor, axis: int, mask: Tensor, values: Tensor) -> Tensor:
+    """``input`` with the values, in order, where the mask on the axes from ``axis`` on is true."""
+    shape, count = input._data.shape, number_of_nonzero(mask)
+    before, after = shape[:axis], shape[axis + mask.ndim :]
+    v = _fitted(values, (*before, count, *after))
+    if v.numel() == 0:
+        return constant_in(F.clone(input), v)
+    there = reshape(mask, (-1,))
+    chosen = P.index_select(v, _rank_among(there, count), axis=axis)
+    flat = reshape(input, (*before, mask.numel(), *after))
+    return reshape(F.where(reshape(there, (-1,) + (1,) * len(after)), chosen, flat), shape)
+
+
+def _rank_among(mask: Tensor, count: int) -> Tensor:
+    """For each true element of a vector, how many are before it; for the others, a valid position among ``count``."""
+    return F.clamp(F.sub(P.cumsum(to_dtype(mask, int64), axis=0), 1), 0, count - 1)
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
@@ -355,13 +381,12 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.ctype}")
     sizes = joint_shape(input._data.shape, mask._data.shape)
     x, m = expand(input, sizes), expand(mask, sizes)
-    rank = F.sub(P.cumsum(to_dtype(reshape(m, (-1,)), int64), axis=0), 1)
     n = source.numel()
     count = P.sum_(to_dtype(m, int64), axes=tuple(range(m.ndim)))
     within(count, n + 1, "masked_scatter_: expected self and source to have the same number of elements")
     if n == 0 or m.numel() == 0:
         return constant_in(F.clone(x), source)
-    chosen = P.index_select(reshape(source, (-1,)), F.clamp(rank, 0, n - 1), axis=0)
+    chosen = P.index_select(reshape(source, (-1,)), _rank_among(reshape(m, (-1,)), n), axis=0)
     return F.where(m, reshape(chosen, sizes), x)
 
 

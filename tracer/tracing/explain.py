@@ -114,7 +114,8 @@ def _of_graph(trace: Trace) -> str:
 
 
 def _of_tree(tree: Tree) -> str:
-    return ", ".join([_count(tree.paths, "path"), _count(tree.nodes, "segment"), _count(len(tree.functions), "program")])
+    joined = " (one for all segments, as long as Python reads the same values)" if tree.joins.current is not None else ""
+    return f"{_count(tree.paths, 'path')}, {_count(tree.nodes, 'segment')}, {_count(len(tree.functions), 'program')}{joined}"
 
 
 def _times(trace: Trace | Tree) -> str:

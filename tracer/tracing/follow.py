@@ -142,7 +142,7 @@ class Closing:
         self.apart: tuple[list[Known], set[int], list[np.ndarray]] | None = None
 
 
-def _are_the_same(call: Call, pairs: Sequence[tuple[int, int]]) -> bool:
+def are_the_same(call: Call, pairs: Sequence[tuple[int, int]]) -> bool:
     """True if these tensors of a call, by number, are the same."""
     tensors = call.tensors
     return all(tensors[i] is tensors[k] for i, k in pairs)
@@ -199,7 +199,7 @@ class PathRun:
         while True:
             span = node.span
             nodes.append(node)
-            if node.pairs and not _are_the_same(self.call, node.pairs):
+            if node.pairs and not are_the_same(self.call, node.pairs):
                 raise Unseen(node)
             if node.is_plain and node.caller is not None:  # the same as below, for an iteration of a loop
                 outs = node.caller(*[words[k] for k in node.imports])

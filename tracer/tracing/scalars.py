@@ -132,6 +132,7 @@ class FloatProgram:
         self.decided: set[int] = set()  # those that are the same in each run that gets this far
         self._drawn: int | None = None  # the latest of those whose order matters
         self.formats = Formats(self)
+        self._pure: dict[tuple[Callable[..., Any], tuple[Any, ...]], int] = {}  # results of pure functions
         self.made: list[weakref.ref[RuntimeNumber]] = []
 
     def _new(self, value: Any) -> int:
@@ -153,7 +154,7 @@ class FloatProgram:
         value = function(*map(_now, args))
         if not self.recording or all(a._index in self.decided for a in args if isinstance(a, _OF_RUNS)):
             return value
-        i = self._step(function, args)
+        i = self._pure_step(function, args)
         kind = None if decides else _KINDS.get(type(value))
         if kind is None:
             self.decides(i, value)
@@ -213,6 +214,16 @@ class FloatProgram:
         self.steps.append((i, function, places))
         if not self.late.isdisjoint(places):
             self.late.add(i)
+        return i
+
+    def _pure_step(self, function: Callable[..., Any], args: Sequence[Any]) -> int:
+        """The number of a step's result: an earlier one's, if that was the same function of the same numbers."""
+        said = tuple([a._index if isinstance(a, _OF_RUNS) else (type(a), repr(a)) for a in args])
+        if not all(isinstance(a, _OF_RUNS) or type(a) in (int, float) for a in args):
+            return self._step(function, args)
+        i = self._pure.get((function, said))
+        if i is None:
+            i = self._pure[function, said] = self._step(function, args)
         return i
 
     def decides(self, i: int, value: Any) -> None:

@@ -23,8 +23,9 @@ from .ending import Ending, Recorded
 from .entered import Entered
 from .follow import Closing, Inputs, Left, PathRun, Uncompiled, may_fail
 from .graph_function import GraphFunction
+from .joined import Joins, Missed
 from .kinds import alive
-from .placement import Placement
+from .placement import CPU, Placement
 from .scalars import Element
 from .tape import Decision, Input, Look, Row, Span, merged
 
@@ -205,6 +206,7 @@ class Tree(Recorded):
         self._path = _Path()
         self._functions: dict[Any, GraphFunction] = {}
         self._callers: dict[Any, Caller] = {}
+        self.joins = Joins(self)
 
     # Growth.
 
@@ -236,6 +238,7 @@ class Tree(Recorded):
             node = self._rebuild(path)
         for n in self._path.to(node).nodes[: node.depth + 1] if node is not None else ():
             n.are_the_same(common(n.same, same))
+        self.joins = Joins(self)
         if is_known:
             return True
         for j in range(k, len(spans)):
@@ -358,18 +361,60 @@ class Tree(Recorded):
 
     def replay(self, call: Call) -> Any:
         """Runs along a known path. Raises Unseen, Left or Uncompiled."""
-        assert self.root is not None
         start, functions = perf_counter(), len(self._functions)
         if not self.changes:
-            result = PathRun(self, call).run(self.root)
+            result = self._replay(call)
         else:
-            with self._lock, kept_unless_complete(self.generators):
-                result = PathRun(self, call).run(self.root)
+            with self._lock:
+                result = self._replay(call)
         self.misses = 0
         self.replays += 1
         if len(self._functions) == functions:  # nothing was compiled
             self.took(perf_counter() - start)
         return result
+
+    def _replay(self, call: Call) -> Any:
+        joins = self.joins
+        joined = joins.begin()
+        if joined is not None and self._is_ready(joined.function):
+            try:
+                with kept_unless_complete(self.generators):
+                    return joined.run(call)
+            except Missed:
+                joins.missed()
+        assert self.root is not None
+        run = PathRun(self, call)
+        with kept_unless_complete(self.generators):
+            result = run.run(self.root)
+        joins.took(run.nodes[-1])
+        return result
+
+    def _is_ready(self, function: GraphFunction) -> bool:
+        """True if the program of a joined path is compiled; False while it is, or if that failed: its segments are compiled one
+        by one.
+        """
+        try:
+            return function.prepare(self._wait)
+        except RecursionError:
+            raise
+        except Exception:
+            self.joins.missed()
+            return False
+
+    def only_leaf(self) -> Node | None:
+        """The last node of the only path; None if there are several."""
+        node = self.root
+        while node is not None and node.children:
+            node = next(iter(node.children.values())) if len(node.children) == 1 else None
+        return node
+
+    def path_to(self, node: Node) -> list[Node]:
+        return self._path.to(node).nodes[: node.depth + 1]
+
+    def joined_function(self, graph: Graph) -> GraphFunction:
+        """The function of a joined path."""
+        found = self._functions["joined", id(graph)] = GraphFunction(graph, [], [], placement=CPU)
+        return found
 
     def caller(self, program: Program, looked_at: list[int]) -> Caller:
         """The call of a program; equal segments share it."""

@@ -61,6 +61,20 @@ def test_results(name, dtype):
             np.testing.assert_allclose(traced(x).numpy(), expected, rtol=room, atol=room)
 
 
+@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("step", [3, 5, 8])
+def test_strided_loads_are_no_gathers(cpu, step):
+    """From memory these take several times as long as single loads."""
+    text = f"""def kernel(args, start, stop):
+    p0 = buffer_f64(args, 0, 2)
+    p1 = buffer_f64(args, 1, 2)
+    for i0 in range(start, stop):
+        store(p1, i0, load(p0, i0 * {step}) * f64(2.0))
+"""
+    with machine.selecting(cpu):
+        assert "gather" not in compiler.assembly(text)
+
+
 @pytest.mark.parametrize(("cpu", "wide"), [("x86-64-v4", True), ("x86-64-v3", False), ("aarch64", False)])
 def test_nothing_is_left_over(cpu, wide):
     """The vectorised loop has masks, and no loop for single numbers follows; with shorter vectors nothing changes."""

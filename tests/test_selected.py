@@ -83,7 +83,21 @@ def test_nothing_is_searched(text):
 def test_results_and_gradients(text):
     f = function(text)
     rng = np.random.default_rng(1)
-    values = [X, X, X, X * (1 + 1e-9), -X, X, rng.normal(size=X.shape), np.where(X > 0, np.nan, X), np.zeros_like(X), X]
+    values = [
+        X,
+        X,
+        X,
+        X,
+        X,
+        X * (1 + 1e-9),
+        X,
+        -X,
+        X,
+        rng.normal(size=X.shape),
+        np.where(X > 0, np.nan, X),
+        np.zeros_like(X),
+        X,
+    ]
 
     def program(trace):
         g = trace(f)
@@ -135,6 +149,6 @@ def test_random_selections(seed, steps, kind):
         return y, total
 
     traced = tracer.trace(f)
-    for scale in (1, 1, 1, -1, 1):
+    for scale in (1, 1, 1, 1, 1, 1, -1, 1):
         x = tracer.tensor((value * scale).astype(dtype))
         same(f(x), traced(x))

@@ -440,6 +440,24 @@ def test_many_updates_share_few_kernels():
     assert len({kind.source for kind in plan.kinds}) <= 16
 
 
+def test_reads_of_what_is_not_overwritten_move_to_the_kernel_that_uses_them():
+    """Of one plane of an array of which another plane has been written."""
+
+    def f(x, y):
+        x[..., 1] = y
+        a = x[1:, :, 0] - x[:-1, :, 0]
+        return a * y[1:].sum(0), x.sum(2)
+
+    traced, y = tracer.trace(f), tracer.randn(40, 50)
+    for _ in range(3):
+        x = tracer.randn(40, 50, 3)
+        for a, b in zip(f(x.clone(), y), traced(x, y), strict=True):
+            same(a, b)
+    fused = pipeline.run(traced.graphs()[0], pipeline.COMPILE)
+    bodies = [[o.primitive.name for o in op.attrs["body"].ops] for op in fused.ops if op.primitive.name == "fusion"]
+    assert any("sub" in body and "mul" in body for body in bodies)
+
+
 def test_an_argument_that_is_not_updated_is_copied_once():
     def f(a):
         a = a.clone()

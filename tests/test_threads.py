@@ -184,6 +184,17 @@ def test_whole_sums_are_split_into_blocks():
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+def test_a_number_beside_whole_sums_is_computed_once():
+    text = WHOLE.replace("%s: f32[], %y", "%k: f32[], %s: f32[], %y")
+    text = text.replace("yield %s, %y", "%k: f32[] = mul %c, %c\n    yield %k, %s, %y")
+    before = parse_graph(text)
+    after = block_reductions(before)
+    x, c = drawn(1000, 720).numpy(), np.float32(3)
+    compiled = Program(lay_out(pipeline.run(after, ())))(x, np.array(c))
+    for a, b in zip(evaluate(before, x, c), compiled, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 COLUMNS = """\
 func @f(%x: f32[256,520], %w: f32[520]) -> (f32[256,520], f32[520], f32[520], f32[256]) {
   %y: f32[256,520], %z: f32[256,520], %m: f32[256] = fusion @k0 %x, %w {

@@ -113,6 +113,14 @@ def _flip_constant(x: Value, axes: tuple[int, ...]) -> Value | None:
     return x if _made_by(x, full) else None
 
 
+def _selects(op: Op) -> bool:
+    """True if a reshape removes axes on which a slice has chosen one position: such a value is read from the array directly,
+    among others of that shape.
+    """
+    x = op.operands[0]
+    return _made_by(x, slice_) is not None and op.result.shape == tuple(n for n in x.shape if n != 1)
+
+
 @rule("reshape")
 def _reshape(x: Value, shape: tuple[int, ...]) -> Value | None:
     if x.shape == shape:
@@ -208,7 +216,7 @@ def _reshapes_outward(primitive: Primitive, operands: Sequence[Value], attrs: Ma
     if not reshaped or len(reshaped) + sum(_made_by(v, full) is not None for v in operands) < len(operands):
         return None
     shape = reshaped[0].operands[0].shape
-    if any(op.operands[0].shape != shape for op in reshaped):
+    if any(op.operands[0].shape != shape for op in reshaped) or all(map(_selects, reshaped)):
         return None
     inner = [v.op.operands[0] if _made_by(v, reshape) and v.op else _with_shape(v, shape) for v in operands]
     return reshape(primitive(*inner, **attrs), shape=operands[0].shape)

@@ -253,9 +253,9 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stor
         return turned
     special = a.windows or b.windows or result.folded
     useful = special or result.sums or (a.moves and b.moves and len(terms) > 1)
-    useful = useful or (thin and (a.moves or b.moves) and not (op.result.dtype is float32 and inner > _DEEP))
+    in_place = thin and (a.moves or b.moves) and not (op.result.dtype is float32 and inner > _DEEP)
     multiplications = math.prod(op.result.shape if special else op.result.shape[-2:]) * math.prod(x.extent for x in terms)
-    if not useful or multiplications <= (_TINY if special else _LITTLE):
+    if not (in_place or (useful and multiplications > (_TINY if special else _LITTLE))):
         return None
     return result.finish(op, a, b)
 

@@ -476,7 +476,7 @@ def kalman_filter_with_missing_measurements(wrap):
     return filtered, times(zs, 3)
 
 
-@program(runs=3, programs=4, order=0)
+@program(runs=3, programs=5, order=0)
 def simulated_annealing_with_a_float_temperature(wrap):
     x = tracer.tensor([2.0, -1.0])
     best = {"value": math.inf, "x": None}

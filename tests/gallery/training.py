@@ -21,7 +21,7 @@ def batch(n=5, inputs=4, classes=3):
     return tracer.randn(n, inputs), tracer.randint(0, classes, (n,))
 
 
-@program(runs=3, programs=3, order=0)
+@program(runs=3, programs=4, order=0)
 def step_with_clipping_by_an_if(wrap):
     model = net()
     optimizer = optim.SGD(model.parameters(), lr=0.1)

@@ -114,7 +114,7 @@ def _of_graph(trace: Trace) -> str:
 
 
 def _of_tree(tree: Tree) -> str:
-    joined = " (one for all segments, as long as Python reads the same values)" if tree.joins.current is not None else ""
+    joined = " (one for the whole path, while Python reads the same values)" if tree.joins.current is not None else ""
     return f"{_count(tree.paths, 'path')}, {_count(tree.nodes, 'segment')}, {_count(len(tree.functions), 'program')}{joined}"
 
 

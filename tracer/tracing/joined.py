@@ -31,7 +31,8 @@ _MOST = 50_000  # operations
 _REPEATED = 3  # operations for each different one: more are a loop, whose segments share programs
 _FEW = 1000  # operations that may be a loop
 _COPIED = 1 << 16  # bytes of updates for each segment: about what calling it takes
-_STEADY = 3  # replays along one path, after others
+_STEADY = 4  # replays along one path
+_MANY = 50  # segments
 _SHORT = 256  # bytes that Python reads at once
 
 
@@ -40,7 +41,9 @@ class Missed(Exception):
 
 
 class Joins:
-    """Which path of a tree is run as one program: the only one, or one that several replays in a row have taken."""
+    """Which path of a tree is run as one program: one that several replays in a row have taken; of very many segments, which
+    would take long to compile, the only one.
+    """
 
     def __init__(self, tree: Tree):
         self._tree = tree
@@ -54,7 +57,8 @@ class Joins:
         """The path to try first."""
         if self._first:
             self._first = False
-            if self._tree.paths == 1 and (leaf := self._tree.only_leaf()) is not None:
+            leaf = self._tree.only_leaf() if self._tree.paths == 1 else None
+            if leaf is not None and sum(n.flushes for n in self._tree.path_to(leaf)) >= _MANY:
                 self.current = self._join(leaf)
         return self.current
 

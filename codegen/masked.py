@@ -1,7 +1,8 @@
-"""Short loops of expensive functions, whose last iterations are computed as one vector, with masks.
+"""Short loops whose last iterations are computed as one vector, with masks.
 
 A vectorised loop leaves up to one vector less one of iterations, which run one by one. In a long loop they cost nothing, in a
-row of 31 numbers as much as the rest. With masks each vector costs a fifth more, so only such loops are written ``masked``.
+row of 31 numbers as much as the rest. With masks each vector costs a fifth more, so only loops of expensive functions are
+written ``masked``, and very short ones that load several elements: stencils.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .nest import If, Kernel, Loop, Statement, walk
+from .nest import Accumulate, If, Kernel, Loop, Reduce, Statement, walk
 from .text import lines
 
 _BYTES = 64  # of the widest vectors; with shorter ones the back end ignores the word
 _LONGEST = 16  # vectors
+_LONGEST_CHEAP = 4
+_LOADS = 3
 _EXPENSIVE = re.compile(
     r"\b(?:exp|expm1|log|log1p|log2|tanh|sinh|cosh|erf|erfc|sin|cos|tan|atan|atan2|asin|acos|power|cbrt)\w*\("
 )
@@ -31,20 +34,22 @@ def with_masks(kernel: Kernel, statements: Sequence[Statement], extents: Mapping
                 s = If(s.condition, rewritten(s.then, inside), rewritten(s.otherwise, inside))
             elif isinstance(s, Loop):
                 innermost = not any(isinstance(x, Loop) for x in walk(s.body))
-                pays = (
-                    inside
-                    and innermost
-                    and not s.sequential
-                    and s.start == "0"
-                    and _pays(extents.get(s.stop, 0), _BYTES // size)
-                )
-                expensive = pays and any(map(_EXPENSIVE.search, lines(s.body, 0)))
-                s = replace(s, masked=True) if expensive else replace(s, body=rewritten(s.body, True))
+                suits = inside and innermost and not s.sequential and s.start == "0"
+                pays = suits and _pays(s, extents.get(s.stop, 0), _BYTES // size)
+                s = replace(s, masked=True) if pays else replace(s, body=rewritten(s.body, True))
             result.append(s)
         return result
 
     return rewritten(statements, False)
 
 
-def _pays(extent: int, lanes: int) -> bool:
-    return extent < _LONGEST * lanes and extent % lanes * 8 > lanes
+def _pays(loop: Loop, extent: int, lanes: int) -> bool:
+    left = extent % lanes
+    if extent >= _LONGEST * lanes or left * 8 <= lanes:
+        return False
+    text = lines(loop.body, 0)
+    if any(map(_EXPENSIVE.search, text)):
+        return True
+    adds = any(isinstance(s, (Reduce, Accumulate)) for s in walk(loop.body))
+    loads = sum(line.count("load(") for line in text)
+    return loads >= _LOADS and not adds and extent < _LONGEST_CHEAP * lanes and left * 8 >= 3 * lanes

@@ -74,6 +74,27 @@ def test_dot_products_are_fused(f):
     assert set(plan_of(f, Y, Y * 2 + 9)) == {"fusion"}
 
 
+@pytest.mark.parametrize(
+    "shapes", [((5, 6), (6, 1)), ((4, 3, 5, 6), (4, 3, 6, 1)), ((4, 3, 1, 6), (4, 3, 5, 6)), ((1, 6), (4, 3, 5, 6))]
+)
+def test_a_matrix_that_is_computed_for_one_product_is_not_stored(shapes):
+    first, second = (drawn(*shape) for shape in shapes)
+
+    def f(a, b):
+        a, b = (a.exp(), b) if shapes[0][-2] > 1 else (a, b.exp())
+        return a @ (b if shapes[1][-1] == 1 else b.mT)
+
+    assert plan_of(f, first, second) == ["fusion"]
+
+
+def test_a_matrix_that_is_read_again_is_stored_once():
+    def f(a, x, y):
+        b = a * 2
+        return b @ x + b @ y
+
+    assert "matmul" in plan_of(f, A, Y, Y * 3)
+
+
 def test_long_float32_dots_are_accurate():
     x = drawn(1 << 21, dtype=tracer.float32)
     traced = tracer.trace(lambda x: x @ x)

@@ -255,6 +255,9 @@ class Planner:
         before = self._written_by(x, op, memory)
         stages = (self.ready(v) if computing is None else computing.stage, self.ready(x) if before is None else before.stage)
         stage = max(stages)
+        if computing is not None and computing.stage < stage and self._can_wait(computing):
+            computing.stage = stage
+            self.stage.update((o.result, stage) for o in computing.ops)
         joined = [g for g in (computing, before) if g is not None and g.stage == stage]
         for reader in self.hazards.overwritten(op):
             group = self.group.get(reader.results[0])
@@ -270,6 +273,14 @@ class Planner:
         merged.ops.append(op)
         self.stage[op.result] = merged.stage
         self.group[op.result] = merged
+
+    def _can_wait(self, group: Group) -> bool:
+        """True if nothing that has been placed so far must run after a kernel."""
+        if group.writes or any(self.hazards.after.get(op) for op in group.ops):
+            return False
+        readers = (reader for op in group.ops for reader in self.readers(op.result))
+        placed = (reader for reader in readers if reader.results and reader.results[0] in self.stage)
+        return all(r.results[0] in self.group and find(self.group[r.results[0]]) is group for r in placed)
 
     def _written_by(self, x: Value, op: Op, memory: Value) -> Group | None:
         """The group that makes ``x`` by writes of slices, if ``op`` may write one more in the same loop."""
@@ -302,13 +313,13 @@ class Planner:
         for op in reversed(graph.ops):
             if op.primitive.kind is not Kind.ELEMENTWISE or op.result in self.outputs or op.result not in self.group:
                 continue
-            if self._reads_old(op):
-                continue
             here, readers = find(self.group[op.result]), self.users.get(op.result, [])
             targets = {id(g): g for r in readers if (g := self._group_reading(r, op.result)) is not None}
             if len(targets) != 1 or any(self._group_reading(r, op.result) is None for r in readers):
                 continue
             (there,) = targets.values()
+            if self._must_precede(op, there):
+                continue
             if there.stage > here.stage and op.result.shape == there.domain and self._in_memory(op, here):
                 here.ops.remove(op)
                 there.ops.append(op)
@@ -331,16 +342,18 @@ class Planner:
                 else:
                     apart.add((id(here), id(there)))
 
-    def _reads_old(self, op: Op) -> bool:
-        """True if an operation reads elements that are overwritten later: it must not run later than it was placed."""
-        reads = [self._read(op, v) for v in op.operands] + [home for _, home in self.homes_read(op)]
-        return any(read is not None and self.hazards.is_overwritten(*read) for read in reads)
+    def _must_precede(self, op: Op, there: Group) -> bool:
+        """True if an operation reads elements that are overwritten before a later kernel has run."""
+        if find(self.group[op.result]).writes:  # perhaps those elements
+            reads = [self._read(op, v) for v in op.operands] + [home for _, home in self.homes_read(op)]
+            return any(read is not None and self.hazards.is_overwritten(*read) for read in reads)
+        return any(self.stage[write.result] <= there.stage for write in self.hazards.after.get(op, ()))
 
     def _read_alike(self, here: Group, there: Group) -> bool:
         """True if two kernels have a common domain on which the second can read all it reads of the first."""
         if here.is_column or there.is_column or _merged_domain(here, there) is None:
             return False
-        if here.writes or any(map(self._reads_old, here.ops)):
+        if here.writes or any(self._must_precede(op, there) for op in here.ops):
             return False
         for op in there.ops:
             for k, v in enumerate(op.operands):

@@ -286,14 +286,18 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and isinstance(input, Tensor):
         if input.is_floating_point() and exponent in (2, 0.5, -0.5):
             return {2: P.square, 0.5: P.sqrt, -0.5: P.rsqrt}[exponent](input)
-        if input.is_complex() and exponent in (2, 3):  # PyTorch's products
-            return P.square(input) if exponent == 2 else P.mul(P.square(input), input)
+        if input.is_complex() and exponent in (-1, 1, 2, 3):  # PyTorch's products
+            return _whole_power(input, int(exponent))
         if isinstance(exponent, int) and input.dtype.kind in "ui" and exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
     a, b = match(input, exponent)
     if (a if isinstance(a, Tensor) else b)._data.dtype.kind == "b":
         return P.or_(typed(a, bool_), P.not_(typed(b, bool_)))
     return P.pow_(a, b)
+
+
+def _whole_power(x: Tensor, n: int) -> Tensor:
+    return {-1: reciprocal, 1: clone, 2: P.square, 3: lambda x: P.mul(P.square(x), x)}[n](x)
 
 
 def square(input: Tensor) -> Tensor:

@@ -81,6 +81,13 @@ def test_links_make_the_parts_one_package():
         assert (ROOT / "src" / "tracer" / room).resolve() == ROOT / room
 
 
+def test_only_the_folder_of_devices_knows_the_class_of_their_arrays():
+    """Elsewhere ``device_of`` says where an array is."""
+    for path in (ROOT / "tracer").rglob("*.py"):
+        if path.relative_to(ROOT / "tracer").parts[0] not in ORDER:
+            assert "DeviceArray" not in path.read_text(), path
+
+
 def test_files_are_of_readable_size():
     for room in ORDER:
         for path in (ROOT / room).rglob("*.py"):

@@ -242,6 +242,31 @@ class DeviceArray(NDArrayOperatorsMixin):
         return known(*args, **kwargs) if known is not None else on_host(function, args, kwargs)
 
 
+def device_of(array: Any) -> Device | None:
+    """The device whose memory an array is in; None for the host's."""
+    return array.memory.device if isinstance(array, DeviceArray) else None
+
+
+def layout_of(array: Any) -> np.ndarray[Any, Any]:
+    """A NumPy array with an array's shape, strides, dtype and address. Those of a device have elements that cannot be read."""
+    return array.layout if isinstance(array, DeviceArray) else array
+
+
+def address_on(array: Any, device: Device, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """The address of an array on a device, as a kernel expects it; 0 for any other array."""
+    if device_of(array) is not device:
+        return 0
+    layout = array.layout
+    where = host_address(layout)
+    fits = layout.shape == shape and layout.dtype is dtype and layout.flags.c_contiguous and not where % ALIGNED
+    return where if fits else 0
+
+
+def on_memory_of(owner: Any, layout: np.ndarray[Any, Any], device: Device) -> DeviceArray:
+    """An array on memory of a device that another object owns."""
+    return DeviceArray(layout, Borrowed(device, owner))
+
+
 def address(array: np.ndarray[Any, Any] | DeviceArray) -> int:
     """The address of an array's first element, in the memory of its device."""
     return host_address(array) if array.__class__ is np.ndarray else array.address  # type: ignore[union-attr]
@@ -249,7 +274,7 @@ def address(array: np.ndarray[Any, Any] | DeviceArray) -> int:
 
 def bounds(array: np.ndarray[Any, Any] | DeviceArray) -> tuple[int, int]:
     """The addresses of an array's first byte, and after its last."""
-    return byte_bounds(array.layout if isinstance(array, DeviceArray) else array)
+    return byte_bounds(layout_of(array))
 
 
 def contiguous(array: Any) -> Any:
@@ -292,10 +317,12 @@ def read_bytes(device: Device, address: int, nbytes: int) -> np.ndarray[Any, Any
     return out
 
 
-def to_host(array: DeviceArray, wait: bool = True) -> np.ndarray[Any, Any]:
-    """A copy in the host's memory, with the same strides if the elements are dense. With ``wait=False`` it is page-locked and
-    contiguous (unless it is empty), and has the elements after a synchronisation.
+def to_host(array: Any, wait: bool = True) -> np.ndarray[Any, Any]:
+    """A copy in the host's memory, with the same strides if the elements are dense; an array that is there, itself. With
+    ``wait=False`` a copy is page-locked and contiguous (unless it is empty), and has the elements after a synchronisation.
     """
+    if not isinstance(array, DeviceArray):
+        return array  # type: ignore[no-any-return]
     layout = array.layout
     if not layout.size:
         return np.empty(layout.shape, layout.dtype)

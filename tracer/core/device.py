@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..runtime.devices import USED, Device, DeviceArray, device_named, is_registered, to_host
+from ..runtime.devices import USED, Device, device_named, device_of, is_registered, to_host
 from ..runtime.devices.array import to_device
 from .context import context, unrecorded
 
@@ -100,10 +98,10 @@ def set_default_device(where: Any) -> None:
         context.devices = (chosen, *context.devices)
 
 
-def device_of(data: np.ndarray[Any, Any] | DeviceArray) -> device:
-    """The device of an array."""
-    found = data.device
-    return current() if found == "cpu" else device(found.type, found.index)  # type: ignore[union-attr]
+def device_named_for(data: Any) -> device:
+    """The device of an array, as users name it."""
+    found = device_of(data)
+    return current() if found is None else device(found.type, found.index)
 
 
 def memory_of(where: Any) -> Device | None:
@@ -137,8 +135,9 @@ def beside(t: Tensor) -> device | None:
 
 def placed(t: Tensor, like: Tensor) -> Tensor:
     """A tensor that was just made, on the device of another one."""
-    if USED and isinstance(like._data, DeviceArray):
-        t._data = array_on(t._data, like._data.device)
+    target = device_of(like._data) if USED else None
+    if target is not None:
+        t._data = array_on(t._data, target)
     return t
 
 
@@ -152,9 +151,8 @@ def moved(t: Tensor, where: Any, copy: bool = False, wait: bool = True) -> Tenso
     ``wait=False`` a copy from or to page-locked memory is only started.
     """
     target = memory_of(where)
-    if t._data.__class__ is np.ndarray and target is None:
-        return t
-    if not copy and t._data.device is target:
+    there = device_of(t._data) is target
+    if there and (target is None or not copy):
         return t
     from ..autograd.moving import Move
 
@@ -178,7 +176,7 @@ def require_one_device(name: str, arguments: tuple[Any, ...]) -> None:
         x = work.pop()
         if x.__class__ in (list, tuple):
             work += x
-        elif isinstance(x, Tensor) and ((data := x._data).__class__ is DeviceArray or data.ndim):
+        elif isinstance(x, Tensor) and ((data := x._data).ndim or device_of(data) is not None):
             places[str(data.device)] = None
     if len(places) > 1:
         raise RuntimeError(
@@ -189,13 +187,13 @@ def require_one_device(name: str, arguments: tuple[Any, ...]) -> None:
 
 def on_cpu(data: Any) -> Any:
     """The elements of an array in the host's memory; a copy if it is on a device."""
-    return to_host(data) if isinstance(data, DeviceArray) else data
+    return to_host(data)
 
 
 def array_on(data: Any, target: Device | None, wait: bool = True) -> Any:
     """A copy of an array on a device, or on the CPU; without ``wait`` it is only started."""
-    if isinstance(data, DeviceArray):
-        if data.device is target:
+    if (device := device_of(data)) is not None:
+        if device is target:
             return data.copy()
         if target is None:
             return to_host(data, wait)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.types import bfloat16
-from ..runtime.devices import Borrowed, Device, DeviceArray, devices_of
+from ..runtime.devices import Device, device_of, devices_of, on_memory_of
 from ..runtime.support.dlpack import CPU, CUDA, CUDA_HOST, Opened, capsule, opened
 from .context import context
 from .device import memory_of
@@ -22,12 +22,12 @@ def dlpack_device(self: Tensor) -> tuple[int, int]:
     """DLPack's kind and number of the device: 1 and 0 for the CPU, 2 and the number for a CUDA device. Raises BufferError for
     other kinds.
     """
-    data = self._data
-    if not isinstance(data, DeviceArray):
+    device = device_of(self._data)
+    if device is None:
         return CPU, 0
-    if data.device.type not in _NUMBERS:
-        raise BufferError(f"DLPack has no devices of the kind {data.device.type!r}")
-    return _NUMBERS[data.device.type], data.device.index
+    if device.type not in _NUMBERS:
+        raise BufferError(f"DLPack has no devices of the kind {device.type!r}")
+    return _NUMBERS[device.type], device.index
 
 
 def dlpack(
@@ -51,8 +51,8 @@ def dlpack(
         self = self.cpu()
     elif copy:
         self = self.clone()
-    data = self._data
-    if isinstance(data, DeviceArray):
+    data: Any = self._data
+    if device_of(data) is not None:
         if context.recorder is not None:
             context.recorder.give_up("shares memory with another package")
         if stream != -1:  # no order is wanted
@@ -83,7 +83,7 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         found = _tensor_on(opened(ext_tensor.__dlpack__()))
     else:
         found = wrap(np.from_dlpack(ext_tensor))
-    needs_copy = not isinstance(found._data, DeviceArray) and not found._data.flags.writeable
+    needs_copy = device_of(found._data) is None and not found._data.flags.writeable
     if device is not None and found._data.device is not (memory_of(device) or "cpu"):
         if copy is False:
             raise ValueError(
@@ -121,7 +121,7 @@ def _tensor_on(found: Opened) -> Tensor:
         device = _device(found.device)
         whole = device.layout(found.address + low, (span,), np.dtype(np.uint8))
         layout = np.ndarray(found.shape, found.dtype, whole, 0 if empty else -low, found.strides)
-        return wrap(DeviceArray(layout, Borrowed(device, found.owner)))  # type: ignore[arg-type]
+        return wrap(on_memory_of(found.owner, layout, device))
     if kind not in (CPU, CUDA_HOST):
         raise BufferError(f"from_dlpack(): memory on devices of kind {kind} cannot be used")
     memory = (ctypes.c_char * span).from_address(found.address + low) if span else (ctypes.c_char * 1)()

@@ -17,7 +17,7 @@ from ..autograd.written import remember
 from ..ir.halves import compute
 from ..ir.interp import joint_shape, restore, silence
 from ..ir.primitive import Kind, Primitive
-from ..runtime.devices import DeviceArray
+from ..runtime.devices import device_of
 from .context import context
 from .tensor import Tensor, wrap
 from .views import IN_INFERENCE, IN_NO_GRAD, LazyView, Made
@@ -71,7 +71,7 @@ def _on_device(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, An
         if isinstance(a, Tensor) and primitive.real and data.dtype.kind == "c":
             primitive.require_real(a.dtype)
     try:
-        device = next(a.device for a in arrays if isinstance(a, DeviceArray))
+        device = next(filter(None, map(device_of, arrays)))
         out = wrap(device.apply(primitive, arrays, attrs))
     except Exception as e:
         raise _raised(e, primitive, args, attrs) from None

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from ..ir.interp import selection
 from ..ir.types import DType
-from ..runtime.devices import DeviceError
+from ..runtime.devices import DeviceError, device_of
 from .context import SPECIAL, context
 from .device import CHOSEN
 from .size import Size
@@ -195,7 +195,7 @@ def recorded(
     from ..autograd.node import walk
     from ..tracing.graph_function import GraphFunction
     from ..tracing.numpy_function import NumpyFunction
-    from ..tracing.placement import Placement, device_of
+    from ..tracing.placement import Placement
     from ..tracing.recorder import Recorder
     from ..tracing.sources import Source
 

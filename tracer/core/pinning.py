@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..ir import ops as P
-from ..runtime.devices import DeviceArray
+from ..runtime.devices import device_of
 from ..runtime.devices.device import device_named, devices_of
 from ..runtime.devices.pinned import owner_of, pinned
 from .context import context, not_in_traces
@@ -24,7 +22,7 @@ def is_pinned(self: Tensor, device: Any = None) -> bool:
 
 
 def _is_pinned(t: Tensor) -> bool:
-    return t._data.__class__ is np.ndarray and owner_of(t._data) is not None
+    return device_of(t._data) is None and owner_of(t._data) is not None
 
 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
@@ -32,7 +30,7 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
 
     Raises RuntimeError for a tensor on a device.
     """
-    if isinstance(self._data, DeviceArray):
+    if device_of(self._data) is not None:
         raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
     if _is_pinned(self) or not devices_of("cuda"):
         return self
@@ -51,6 +49,7 @@ def record_stream(self: Tensor, s: Stream) -> None:
     Needed if the tensor was made in another stream, and may be deleted while the work is under way. Raises RuntimeError for a
     tensor that is not on a device.
     """
-    if not isinstance(self._data, DeviceArray):
+    data: Any = self._data
+    if device_of(data) is None:
         raise RuntimeError(f"record_stream(): expected a tensor on a CUDA device, but it is on '{self.device}'")
-    self._data.memory.used_by(s.cuda_stream)
+    data.memory.used_by(s.cuda_stream)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..ir.markup import preformatted
-from ..runtime.devices import DeviceArray, to_host
+from ..runtime.devices import Device, device_of, to_host
 from .context import context
 
 if TYPE_CHECKING:
@@ -119,16 +119,16 @@ def history(t: Tensor) -> str:
     return "requires_grad=True" if t._requires_grad else ""
 
 
-def place_of(data: DeviceArray) -> str:
+def place_of(device: Device) -> str:
     """The part of a tensor's text about its device."""
-    return f"device='{data.device}'"
+    return f"device='{device}'"
 
 
 def text_of(data: np.ndarray, kind: DType, history: str) -> str:
     """The text of a tensor with these elements."""
     suffixes = []
-    if isinstance(data, DeviceArray):
-        data, history = to_host(data), ", ".join(filter(None, (place_of(data), history)))
+    if (device := device_of(data)) is not None:
+        data, history = to_host(data), ", ".join(filter(None, (place_of(device), history)))
     dtype = f"dtype=tracer.{kind.name}"
     default = kind in (context.default_dtype, context.default_dtype.to_complex()) or kind.name in ("int64", "bool")
     if data.size == 0:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..ir.types import DType, TensorType, array_type, dtype_of
-from ..runtime.devices import DeviceArray, address
+from ..runtime.devices import address, device_of, layout_of
 from .context import SPECIAL, context, not_in_traces, structure_changed
-from .device import array_on, device, device_of, memory_of
+from .device import array_on, device, device_named_for, memory_of
 from .layout import is_in_format, is_same_memory, overlaps
 from .printing import html, show
 from .size import Size
@@ -84,7 +84,7 @@ class Tensor(TensorMethods):
     @property
     def device(self) -> device:
         """The device of the memory. In the context of ``device("meta")`` this device instead of the CPU."""
-        return device_of(self._data)
+        return device_named_for(self._data)
 
     @property
     def ndim(self) -> int:
@@ -129,8 +129,7 @@ class Tensor(TensorMethods):
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """True if the memory is row-major, or channels-last for the corresponding ``memory_format``."""
         if memory_format is None or memory_format.rank is None:
-            data: Any = self._data
-            return bool((data.layout if isinstance(data, DeviceArray) else data).flags.c_contiguous)
+            return layout_of(self._data).flags.c_contiguous
         return is_in_format(self._data.shape, self.stride(), memory_format)
 
     def data_ptr(self) -> int:
@@ -459,7 +458,7 @@ class Tensor(TensorMethods):
         """An array on the tensor's memory. Raises RuntimeError if the tensor requires a gradient, unless ``force``."""
         if self._requires_grad and context.grad_enabled and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if self._data.__class__ is not np.ndarray:
+        if device_of(self._data) is not None:
             self._data.__array__()  # says what to do instead
         if WAITING:
             will_be_exposed(self)
@@ -567,7 +566,7 @@ _new = object.__new__
 def wrap(data: Any) -> Tensor:
     """A tensor on the given array, without copying."""
     t = _new(Tensor)
-    t._data = data if data.__class__ is np.ndarray or isinstance(data, DeviceArray) else np.array(data)  # type: ignore[assignment]
+    t._data = data if data.__class__ is np.ndarray or device_of(data) is not None else np.array(data)  # type: ignore[assignment]
     t._counter = UNCHANGED
     if SPECIAL and context.inference:
         t._inference = True

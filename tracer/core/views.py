@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.interp import DIRECT, using
 from ..ir.ops import conj, reshape
-from ..runtime.devices import Applying, DeviceArray
+from ..runtime.devices import Applying, device_of, layout_of
 from .context import context
 from .tensor import Tensor
 
@@ -33,8 +33,8 @@ class LazyView(Tensor):
     def _data(self) -> np.ndarray:
         parent, primitive, attrs = self._viewed()
         seen: Any = parent._data
-        if isinstance(seen, DeviceArray):
-            return seen.device.apply(primitive, [seen], attrs)  # type: ignore[return-value]
+        if (device := device_of(seen)) is not None:
+            return device.apply(primitive, [seen], attrs)  # type: ignore[return-value]
         data = np.asarray(_conjugated(seen) if primitive is conj else primitive.impl(seen, **attrs))
         data.flags.writeable = False
         return data
@@ -50,15 +50,14 @@ class LazyView(Tensor):
         """An array with the address and strides that the elements would have if they were stored."""
         parent, primitive, attrs = self._viewed()
         seen: Any = parent._addressed() if isinstance(parent, LazyView) else parent._data
-        if isinstance(seen, DeviceArray):
-            seen = seen.layout
+        seen = layout_of(seen)
         return seen if primitive is conj else primitive.impl(seen, **attrs)
 
     def write(self, elements: np.ndarray) -> None:
         """Writes elements to the base's memory, in the form stored there."""
         t: Tensor = self
-        root: Any = t._root()._data
-        with using(Applying(root.device) if isinstance(root, DeviceArray) else DIRECT):
+        device = device_of(t._root()._data)
+        with using(DIRECT if device is None else Applying(device)):
             while isinstance(t, LazyView):
                 parent, primitive, attrs = t._viewed()
                 assert primitive.put is not None

@@ -15,7 +15,7 @@ from ..core.pinning import pin_memory
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, as_dtype, bfloat16, dtype_of, float64, int64, promote, scalar_dtype
-from ..runtime.devices import USED, Device, DeviceArray, filled
+from ..runtime.devices import USED, Device, device_of, filled
 from ..tracing.arrays import is_runtime_array
 from ..tracing.scalars import RuntimeFloat, RuntimeInt
 from .common import element, is_number, operand, typed
@@ -64,7 +64,7 @@ def factory(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         else:
             with _placed(target):
                 t = function(*args, **more)
-        if target is not None and not (isinstance(t._data, DeviceArray) and t._data.device is target):
+        if target is not None and device_of(t._data) is not target:
             t._data = array_on(t._data, target)
         if pin:
             t = pin_memory(t)

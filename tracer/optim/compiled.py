@@ -16,6 +16,7 @@ from ..core.context import context
 from ..core.fused import CALLS, Compiled, Recorded, is_observed, plain, recorded
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
+from ..runtime.devices import device_of
 from ..runtime.support.objects import address
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def update(optimizer: Optimizer, group: ParamGroup, params: Sequence[Tensor]) ->
     code = getattr(optimizer._update_group, "__func__", None)
     is_ours = _MODULES.issuperset([type(optimizer).__module__, getattr(code, "__module__", "")])
     settings = _settings(group, code) if is_ours and rate.__class__ is float and not is_observed() else None
-    if settings is None or any(p._data.__class__ is not np.ndarray for p in params):  # NumPy's arrays are those of the CPU
+    if settings is None or any(device_of(p._data) is not None for p in params):
         optimizer._update_group(group, list(params))
         return
     compiled, lr = _known.setdefault(type(optimizer), Compiled(_MOST)), wrap(np.array(rate, np.float64))

@@ -19,7 +19,7 @@ from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, wait
 from ..ir.interp import using
 from ..ir.ops import copy
-from ..runtime.devices import DeviceArray, bounds
+from ..runtime.devices import bounds, device_of
 from .direct import direct
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class CompiledNode(BackwardNode):
             arrays = {k: g._data if form.tensors else g for k, g in given.items()}
             cts = [arrays[k] if k in arrays else self._zero(k) for k in range(len(function.outputs))]
             read: list[Any] = [inputs[i]._data for i in function.reads]
-            read += [*self.kept, *(c if isinstance(c, DeviceArray) else np.asarray(c) for c in cts)]
+            read += [*self.kept, *(np.asarray(c) if device_of(c) is None else c for c in cts)]
             found = function.backward(read)
             partial = len(given) < len(function.outputs) and function.may_multiply_zero(since.given)
             if partial and any(np.isnan(on_cpu(r)).any() for r in found):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..autograd.node import FreedNode
 from ..ir.graph import Value
+from ..runtime.devices import device_of
 from .express import Unwritten
 from .graph_function import GraphFunction
-from .placement import Placement, device_of
+from .placement import Placement
 
 if TYPE_CHECKING:
     from ..autograd.hooks import RemovableHandle

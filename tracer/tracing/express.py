@@ -23,7 +23,7 @@ from ..core.context import SPECIAL, context
 from ..core.device import CHOSEN
 from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..core.waiting import WAITING, wait
-from ..runtime.devices import DeviceArray
+from ..runtime.devices import device_of
 from ..runtime.support import memory, objects
 from . import express_device as device
 from .alike import is_only_read
@@ -297,7 +297,7 @@ class _Writer:
         self.say(f"a{k} = {place}")
         self.require(f"type(a{k}) is {self.constant(type(x))}")
         self.say(f"d{k} = a{k}._data")
-        if isinstance(data, DeviceArray):
+        if device_of(data) is not None:
             device.check(self, k, data)
         elif self.native and data.base is None:
             self.looked_at.add(k)
@@ -411,7 +411,7 @@ class _Writer:
                 continue
             if self.native and trace.arrays[i].base is None:
                 self.updated.add(i)
-            elif not isinstance(trace.arrays[i], DeviceArray):  # these are always writeable
+            elif device_of(trace.arrays[i]) is None:  # the others are always writeable
                 self.require(f"{arrays}[{i}].flags.writeable")
         for source, at in trace.same_gradient:
             self.require(f"{self.owner(source)}._grad is {None if at is None else self.fetch(at)}")

@@ -8,30 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..runtime.devices import DeviceArray, DeviceError
-from ..runtime.devices.array import ALIGNED
+from ..runtime.devices import DeviceError, address_on, device_of
 from ..runtime.support import objects
 
 if TYPE_CHECKING:
-    from ..runtime.devices import Device
     from .express import _Writer
 
 
-def check(writer: _Writer, k: int, data: DeviceArray) -> None:
+def check(writer: _Writer, k: int, data: Any) -> None:
     """Checks the array of tensor ``k`` of the call, and names its address ``w`` and the number."""
     kind = f"{writer.constant(data.device)}, {data.shape!r}, {writer.constant(data.dtype)}"
-    writer.say(f"w{k} = {writer.constant(_place_of)}(d{k}, {kind})")
+    writer.say(f"w{k} = {writer.constant(address_on)}(d{k}, {kind})")
     writer.require(f"w{k}")
-
-
-def _place_of(data: Any, device: Device, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """The address of an array on a device, as a kernel expects it; 0 for any other array."""
-    if data.__class__ is not DeviceArray or data.memory.device is not device:
-        return 0
-    layout = data.layout
-    where = objects.address(layout)
-    fits = layout.shape == shape and layout.dtype is dtype and layout.flags.c_contiguous and not where % ALIGNED
-    return where if fits else 0
 
 
 def program(writer: _Writer, made: int, gradients: Mapping[str, str]) -> None:
@@ -63,7 +51,7 @@ def _addresses(writer: _Writer, cells: Mapping[int, str]) -> list[str]:
     trace, found = writer.trace, []
     for i, source in enumerate(trace.sources):
         if source.kind == "argument":
-            on_device = isinstance(trace.fetch(i, writer.call)._data, DeviceArray)
+            on_device = device_of(trace.fetch(i, writer.call)._data) is not None
             found.append(f"w{source.index}" if on_device else f"{writer.constant(objects.address)}(d{source.index})")
         elif source.kind == "array":
             found.append(f"{writer.constant(objects.address)}({writer.value(source.index)})")

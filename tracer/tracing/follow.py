@@ -14,13 +14,12 @@ import numpy as np
 from ..core.tensor import Tensor, wrap
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Graph
-from ..runtime.devices import DeviceError, address, contiguous
+from ..runtime.devices import DeviceError, address, contiguous, device_of
 from ..runtime.support.objects import reads_arrays
 from .applications import Application
 from .calls import FOREIGN, storage
 from .entered import Entered
 from .overlap import is_written_over, overlap
-from .placement import device_of
 from .scalars import ERRORS, static
 from .tape import Decision, Gradient, Input, Look
 from .world import muted

@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..runtime.devices import DeviceArray
+from ..runtime.devices import device_of
 
 if TYPE_CHECKING:
     from ..ir.graph import Graph
     from ..runtime.devices import Device
-
-
-def device_of(array: Any) -> Device | None:
-    """The device of an array; None for the CPU."""
-    return array.device if isinstance(array, DeviceArray) else None
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Placement:
 
     def holds(self, i: int, array: Any) -> bool:
         """Whether an array is where input ``i`` is expected."""
-        return array.__class__ is np.ndarray if self.device is None or i in self.on_host else array.device is self.device
+        return device_of(array) is (None if i in self.on_host else self.device)
 
     def program(self, graph: Graph) -> Any:
         """The program of a graph, compiled."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..autograd.node import BackwardNode, FreedNode, python_runs, walk, was_freed, was_modified
 from ..core.tensor import Tensor
+from ..runtime.devices import device_of
 from ..runtime.support import objects
 from .applications import settle
 from .assigned import assigned
@@ -17,7 +18,6 @@ from .escape import escaped
 from .kinds import CONTENTS, GROWTH
 from .outcome import Results, Unreplayable
 from .overlap import is_written_over
-from .placement import device_of
 from .recorder import Recorder
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import numpy as np
 from ..ir.graph import Op, Value
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType
+from ..runtime.devices import device_of
 from .alike import Classes, chosen
 from .applications import Application
 from .entered import Entered
-from .placement import device_of
 from .scalars import Element
 
 if TYPE_CHECKING:

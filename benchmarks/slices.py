@@ -360,6 +360,101 @@ program("numbers of a recurrence, 300", lambda: [normal(300)], recurrence_by_han
 program("numbers of a recurrence, with gradients", lambda: [normal(300)], recurrence_by_hand, (0,))(recurrence)
 
 
+def waves_by_hand(e, f, h):  # type: ignore[no-untyped-def]
+    n, m = h.shape
+    for t in range(10):
+        for j in range(m):
+            f[0, j] = t
+        for i in range(1, n):
+            for j in range(m):
+                f[i, j] -= 0.5 * (h[i, j] - h[i - 1, j])
+        for i in range(n):
+            for j in range(1, m):
+                e[i, j] -= 0.5 * (h[i, j] - h[i, j - 1])
+        for i in range(n - 1):
+            for j in range(m - 1):
+                h[i, j] -= 0.7 * (e[i, j + 1] - e[i, j] + f[i + 1, j] - f[i, j])
+    return h
+
+
+@program("waves on a staggered grid, 10 steps of 200 x 220", lambda: [normal(200, 220) for _ in range(3)], waves_by_hand)
+def waves(zeros: Any, e: Any, f: Any, h: Any) -> Any:
+    for t in range(10):
+        f[0] = t
+        f[1:] -= 0.5 * (h[1:] - h[:-1])
+        e[:, 1:] -= 0.5 * (h[:, 1:] - h[:, :-1])
+        h[:-1, :-1] -= 0.7 * (e[:-1, 1:] - e[:-1, :-1] + f[1:, :-1] - f[:-1, :-1])
+    return h
+
+
+def forward_substitution_by_hand(a, b):  # type: ignore[no-untyped-def]
+    x = np.zeros(b.shape[0])
+    for i in range(b.shape[0]):
+        total = b[i]
+        for k in range(i):
+            total -= a[i, k] * x[k]
+        x[i] = total / a[i, i]
+    return x
+
+
+@program("forward substitution, 300", lambda: [dominant(300), normal(300)], forward_substitution_by_hand)
+def forward_substitution(zeros: Any, a: Any, b: Any) -> Any:
+    x = zeros(b.shape)
+    for i in range(b.shape[0]):
+        x[i] = (b[i] - a[i, :i] @ x[:i]) / a[i, i]
+    return x
+
+
+def covariances_by_hand(x):  # type: ignore[no-untyped-def]
+    n, m = x.shape
+    out = np.zeros((m, m))
+    for i in range(m):
+        for k in range(n):
+            for j in range(i, m):
+                out[i, j] += x[k, i] * x[k, j]
+        for j in range(i, m):
+            out[j, i] = out[i, j]
+    return out
+
+
+@program("covariances, 200 of 300", lambda: [normal(300, 200)], covariances_by_hand)
+def covariances(zeros: Any, x: Any) -> Any:
+    out = zeros((x.shape[1], x.shape[1]))
+    for i in range(x.shape[1]):
+        out[i, i:] = x[:, i] @ x[:, i:]
+        out[i:, i] = out[i, i:]
+    return out
+
+
+def forces_by_hand(x):  # type: ignore[no-untyped-def]
+    n = x.shape[0]
+    v = np.zeros((n, 3))
+    for _ in range(10):
+        for i in range(n):
+            for j in range(n):
+                r = (x[i, 0] - x[j, 0]) ** 2 + (x[i, 1] - x[j, 1]) ** 2 + (x[i, 2] - x[j, 2]) ** 2
+                if r > 0:
+                    w = r**-1.5
+                    for a in range(3):
+                        v[i, a] += 0.01 * w * (x[j, a] - x[i, a])
+        for i in range(n):
+            for a in range(3):
+                x[i, a] += 0.01 * v[i, a]
+    return x
+
+
+@program("forces between 30 bodies, with masks", lambda: [10 * normal(30, 3)], forces_by_hand)
+def forces(zeros: Any, x: Any) -> Any:
+    v = zeros((x.shape[0], 3))
+    for _ in range(10):
+        d = x[None] - x[:, None]
+        r = (d * d).sum(-1)
+        r[r > 0] = r[r > 0] ** -1.5
+        v += 0.01 * (r[..., None] * d).sum(1)
+        x += 0.01 * v
+    return x
+
+
 def _zeros(shape: Any) -> Any:
     return tracer.zeros(*shape, dtype=tracer.float64)
 

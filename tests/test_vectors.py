@@ -64,6 +64,7 @@ def test_gradients(name):
     [
         lambda x, y: x @ y + 1,
         lambda x, y: (x[1:].exp() @ y[:49]).log(),
+        lambda x, y: x[:0] @ y[:0] + y[0],
         lambda x, y: x[3:40] @ x[3:40] * 2,
         lambda x, y: tracer.dot(x, y) / y.sum(),
         lambda x, y: (x[None] @ y[:, None])[0],
@@ -85,6 +86,13 @@ def test_a_matrix_that_is_computed_for_one_product_is_not_stored(shapes):
         return a @ (b if shapes[1][-1] == 1 else b.mT)
 
     assert plan_of(f, first, second) == ["fusion"]
+
+
+@pytest.mark.parametrize(
+    "shapes", [((0, 5), (5, 1)), ((5, 0), (0, 1)), ((1, 0), (0, 1)), ((3, 0, 5), (3, 5, 1)), ((2, 1, 0), (2, 0, 1))]
+)
+def test_nothing_to_add_or_nowhere_to(shapes):
+    plan_of(lambda a, b: a.exp() @ b, *(tracer.ones(*shape) for shape in shapes))
 
 
 def test_a_matrix_that_is_read_again_is_stored_once():

@@ -49,19 +49,17 @@ def _sum(rewriter: Rewriter, op: Op) -> Value:
     *lead, m, n = op.result.shape
     a, b = op.operands
     k = a.shape[-2 if op.attrs["ta"] else -1]
-    rows = max(m, n)
-    shape = (*lead, rows, k) if rows > 1 else (*lead, k)
-    terms = [_terms(rewriter, rewriter.map[v], shape, k, op.loc) for v in (a, b)]
+    shape = (*lead, k) if m == n == 1 else (*lead, m if n == 1 else n, k)
+    terms = [_terms(rewriter, rewriter.map[v], rows, shape, op.loc) for v, rows in ((a, m), (b, n))]
     append = rewriter.builder.append
     (product,) = append(mul, terms, {}, op.loc)
     (total,) = append(sum_, [product], {"axes": (len(shape) - 1,)}, op.loc)
     return append(reshape, [total], {"shape": op.result.shape}, op.loc)[0]
 
 
-def _terms(rewriter: Rewriter, v: Value, shape: tuple[int, ...], k: int, loc: str) -> Value:
+def _terms(rewriter: Rewriter, v: Value, rows: int, shape: tuple[int, ...], loc: str) -> Value:
     """The elements of a matrix, or of a vector for each row of the other matrix, for each product of a batch."""
-    own = (*v.shape[:-2], v.shape[-2] * v.shape[-1] // k, k)
-    own = own if own[-2] > 1 else (*own[:-2], k)
+    own = (*v.shape[:-2], *([rows] if rows != 1 else []), shape[-1])
     x = v if own == v.shape else rewriter.builder.append(reshape, [v], {"shape": own}, loc)[0]
     if own == shape:
         return x

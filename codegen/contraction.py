@@ -55,19 +55,21 @@ def matrix_vector(
     matrix: tuple[Array, str, str, str],
     vector: tuple[Array, str, str],
     out: tuple[Array, str, str],
-    bounds: tuple[str, str],
+    count: int,
     terms: str,
     in_columns: bool,
-) -> None:
-    """A part of a matrix-vector product: each element is read once, so packing does not pay.
+    divided: bool,
+) -> int:
+    """A matrix-vector product with ``count`` results: each element is read once, so packing does not pay. Returns the number of
+    parts; if ``divided``, those from ``start`` to ``stop`` are computed.
 
-    An array has a start, and steps along the elements of the result and along the terms. ``bounds``: the first element of the
-    result, and the one after the last. If the matrix has its terms in rows, each row is summed; if in columns, scaled rows are
-    added to the result.
+    An array has a start, and steps along the elements of the result and along the terms. If the matrix has its terms in rows,
+    each row is summed; if in columns, scaled rows are added to the result.
     """
     a, a_start, a_step, a_inner = matrix
     x, x_start, x_inner = vector
     y, y_start, y_step = out
+    bounds = ("start", "stop") if divided else ("0", low.param(count))
 
     def store(i: str, text: str) -> None:
         low.scopes[-1].body.append(Store(y.name, offset(y_start, (i, y_step)), text))
@@ -96,25 +98,29 @@ def matrix_vector(
         for i, total in zip(indices, totals, strict=True):
             store(i, total)
 
-    if in_columns:
-        i = low.fresh("r")
-        with low.loop(Loop(i, *bounds)):
-            store(i, literal(0, y.dtype))
-        _by_groups(low, ("0", terms), columns)
-    else:
-        _by_groups(low, bounds, rows)
+    if not in_columns:
+        _by_groups(low, low.param(count), rows, divided)
+        return -(-count // _STREAMS)
+    i = low.fresh("r")
+    with low.loop(Loop(i, *bounds)):
+        store(i, literal(0, y.dtype))
+    _by_groups(low, terms, columns)
+    return count
 
 
-def _by_groups(low: Lowering, bounds: tuple[str, str], body: Callable[[Sequence[str]], None]) -> None:
-    """Loops over groups of adjacent indices, then over those left: memory is read faster as several streams."""
-    first, last = bounds
-    groups = low.let(f"({last} - {first}) // {_STREAMS}" if first != "0" else f"{last} // {_STREAMS}")
+def _by_groups(low: Lowering, count: str, body: Callable[[Sequence[str]], None], divided: bool = False) -> None:
+    """Loops over groups of adjacent indices, then over those left: memory is read faster as several streams. A ``divided`` loop
+    takes the groups from ``start`` to ``stop``; those left are the last one. So each index is always computed by the same loop.
+    """
+    whole = low.let(f"{count} // {_STREAMS}")
+    first, last = ("start", low.let(f"minimum(stop, {whole})")) if divided else ("0", whole)
     g, i = low.fresh("r"), low.fresh("r")
-    with low.loop(Loop(g, "0", groups, sequential=True)):
-        start = low.let(f"{g} * {_STREAMS}" if first == "0" else f"{first} + {g} * {_STREAMS}")
+    with low.loop(Loop(g, first, last, sequential=True)):
+        start = low.let(f"{g} * {_STREAMS}")
         body([start, *(low.let(f"{start} + {n}") for n in range(1, _STREAMS))])
-    rest = low.let(f"{groups} * {_STREAMS}" if first == "0" else f"{first} + {groups} * {_STREAMS}")
-    with low.loop(Loop(i, rest, last, sequential=True)):
+    after = low.let(f"maximum(start, {whole})") if divided else whole
+    end = low.let(f"minimum(stop * {_STREAMS}, {count})") if divided else count
+    with low.loop(Loop(i, low.let(f"{after} * {_STREAMS}"), end, sequential=True)):
         body([i])
 
 
@@ -180,20 +186,19 @@ class _Contraction:
     def _matrices_by_vectors(self) -> Kernel:
         (axis,) = self.rows or self.columns
         if not self.batch:
-            self._matrix_vector(axis, ("start", "stop"))
-            return self.low.finish(axis.count)
+            return self.low.finish(self._matrix_vector(axis, divided=True))
         with self.low.loop(Loop("i0", "start", "stop")):
             self._move_batch("i0")
-            self._matrix_vector(axis, ("0", axis.extent))
+            self._matrix_vector(axis, divided=False)
         return self.low.finish(math.prod(x.count for x in self.batch))
 
-    def _matrix_vector(self, axis: _Axis, bounds: tuple[str, str]) -> None:
+    def _matrix_vector(self, axis: _Axis, divided: bool) -> int:
         (term,) = self.inner
         m, v = (0, 1) if self.rows else (1, 0)
         matrix = self.low.arrays[m], self.at[m], axis.steps[m], term.steps[m]
         vector, out = (self.low.arrays[v], self.at[v], term.steps[v]), (self.out, self.at[2], axis.steps[2])
         in_columns = abs(axis.numbers[m]) < abs(term.numbers[m])
-        matrix_vector(self.low, matrix, vector, out, bounds, term.extent, in_columns)
+        return matrix_vector(self.low, matrix, vector, out, axis.count, term.extent, in_columns, divided)
 
     def _move_batch(self, number: str) -> None:
         """Starts at one of the products of a batch."""

@@ -218,8 +218,7 @@ def _matrix_vector(low: Lowering, op: Op, out: Array, in_columns: bool) -> Kerne
     count, terms = c.type.numel, low.param(op.operands[0].shape[-2 if op.attrs["ta"] else -1])
     steps = ("1", low.param(count)) if in_columns else (terms, "1")
     y = out, "0", "1"
-    matrix_vector(low, (matrix, "0", *steps), (vector, "0", "1"), y, ("start", "stop"), terms, in_columns)
-    return low.finish(count)
+    return low.finish(matrix_vector(low, (matrix, "0", *steps), (vector, "0", "1"), y, count, terms, in_columns, True))
 
 
 def _integer_matmul(low: Lowering, op: Op, out: Array) -> Kernel:

@@ -135,7 +135,7 @@ def test_a_path_taken_several_times_is_joined_again():
     for _ in range(6):
         traced(a)
     first = tree_of(traced).joins.current
-    for _ in range(6):
+    for _ in range(12):
         same(by_truth(b), traced(b))
     second = tree_of(traced).joins.current
     assert first is not None and second is not None and first is not second

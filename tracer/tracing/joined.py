@@ -32,6 +32,8 @@ _REPEATED = 3  # operations for each different one: more are a loop, whose segme
 _FEW = 1000  # operations that may be a loop
 _COPIED = 1 << 16  # bytes of updates for each segment: about what calling it takes
 _STEADY = 4  # replays along one path
+_LONGEST = 256
+_PATHS = 8  # of a tree
 _MANY = 50  # segments
 _SHORT = 256  # bytes that Python reads at once
 
@@ -50,6 +52,7 @@ class Joins:
         self._known: dict[int, Joined | None] = {}  # by the id of a path's last node; None if it is not worth it
         self._last: Node | None = None
         self._streak = 0
+        self._needed = _STEADY  # more after each miss, because that run was in vain
         self._first = True
         self.current: Joined | None = None
 
@@ -64,19 +67,20 @@ class Joins:
 
     def missed(self) -> None:
         """The replay took another path."""
-        self.current, self._streak = None, 0
+        self.current, self._streak, self._needed = None, 0, min(2 * self._needed, _LONGEST)
 
     def took(self, leaf: Node) -> None:
         """A replay has taken the path to this node, by its segments."""
         self._streak = self._streak + 1 if leaf is self._last else 1
         self._last = leaf
-        if self._streak == _STEADY:
+        if self._streak == self._needed:
             self.current = self._join(leaf)
 
     def _join(self, leaf: Node) -> Joined | None:
         if id(leaf) not in self._known:
             nodes = self._tree.path_to(leaf)
-            self._known[id(leaf)] = Joined(self._tree, nodes) if _is_worth_it(nodes) else None
+            room = sum(joined is not None for joined in self._known.values()) < _PATHS
+            self._known[id(leaf)] = Joined(self._tree, nodes) if room and _is_worth_it(nodes) else None
         return self._known[id(leaf)]
 
 

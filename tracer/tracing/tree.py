@@ -42,6 +42,8 @@ _MAX_MISSES = 100  # in a row
 _MAX_SEEN = 16  # different elements, or numbers, that are read at one place, and never a second time
 
 
+_JOINED = "joined"  # in keys of functions
+
 _NOTHING = Span((), (), (), (), (), None, None, frozenset())
 
 
@@ -236,9 +238,10 @@ class Tree(Recorded):
             return False
         if any(span is not n.span for n, span in path):
             node = self._rebuild(path)
+            self.joins = Joins(self)
+            self._functions = {key: f for key, f in self._functions.items() if key[0] != _JOINED}
         for n in self._path.to(node).nodes[: node.depth + 1] if node is not None else ():
             n.are_the_same(common(n.same, same))
-        self.joins = Joins(self)
         if is_known:
             return True
         for j in range(k, len(spans)):
@@ -413,7 +416,7 @@ class Tree(Recorded):
 
     def joined_function(self, graph: Graph) -> GraphFunction:
         """The function of a joined path."""
-        found = self._functions["joined", id(graph)] = GraphFunction(graph, [], [], placement=CPU)
+        found = self._functions[_JOINED, id(graph)] = GraphFunction(graph, [], [], placement=CPU)
         return found
 
     def caller(self, program: Program, looked_at: list[int]) -> Caller:

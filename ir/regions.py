@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Generic, TypeVar
@@ -67,25 +68,28 @@ def part_of(a: Region, b: Region) -> Region:
 class Noted(Generic[T]):
     """Regions of one array, each with a note; finds those that overlap another region.
 
-    A region with one position along some axis is found by that position, so that sweeps over rows or columns take linear time.
+    A region with one position along some axes is found by these, so that sweeps over rows, columns or elements take linear
+    time.
     """
 
     def __init__(self) -> None:
-        self._wide: list[tuple[Region, T, int]] = []  # with the number of regions that were added before
-        self._narrow: dict[int, dict[int, list[tuple[Region, T, int]]]] = {}  # axis, position
+        # By axes, and the positions there: the regions, and the numbers of those that were added before.
+        self._items: dict[tuple[int, ...], dict[tuple[int, ...], list[tuple[Region, T, int]]]] = {}
         self._count = 0
 
     def add(self, region: Region, note: T) -> None:
-        axis = next((a for a, r in enumerate(region) if len(r) == 1), None)
-        items = self._wide if axis is None else self._narrow.setdefault(axis, {}).setdefault(region[axis].start, [])
+        axes = tuple([a for a, r in enumerate(region) if len(r) == 1])
+        items = self._items.setdefault(axes, {}).setdefault(tuple([region[a].start for a in axes]), [])
         items.append((region, note, self._count))
         self._count += 1
 
     def _near(self, region: Region) -> Iterator[list[tuple[Region, T, int]]]:
-        yield self._wide
-        for axis, at in self._narrow.items():
-            along = region[axis]
-            yield from (at[i] for i in (along if len(along) < len(at) else list(at)) if i in at and i in along)
+        for axes, at in self._items.items():
+            along = [region[a] for a in axes]
+            if math.prod(map(len, along)) < len(at):
+                yield from (at[key] for key in itertools.product(*along) if key in at)
+            else:
+                yield from [items for key, items in at.items() if all(i in r for i, r in zip(key, along, strict=True))]
 
     def overlapping(self, region: Region) -> Iterator[T]:
         """The notes of the regions that have elements in common with ``region``."""

@@ -63,7 +63,7 @@ def step_that_skips_gradients_that_are_not_finite(wrap):
     return step, calls
 
 
-@program(runs=6, programs=9, order=0)
+@program(runs=6, programs=10, order=0)
 def dynamic_loss_scaling(wrap):
     model = net()
     optimizer = optim.SGD(model.parameters(), lr=0.05)

@@ -61,6 +61,24 @@ def in_place(x, out):
     return out.sum()
 
 
+def by_argument(x, n, flag):
+    for _ in range(n.item() if flag else int(n) + 1):
+        x = x * 2 if x.sum() < 40 else x
+    return x[n]
+
+
+def test_arguments_decide():
+    traced = tracer.trace(by_argument)
+    x, flag = vec(1, 2, 3, 4), tracer.tensor(True)
+    for n in (3, 3, 3, 3, 3, 3, 2, 2, 2, 3, 3):
+        same(by_argument(x, tracer.tensor(n), flag), traced(x, tracer.tensor(n), flag))
+        same(by_argument(x, tracer.tensor(n), ~flag), traced(x, tracer.tensor(n), ~flag)) if n == 2 else None
+    for _ in range(10):
+        traced(x, tracer.tensor(3), flag)
+    assert is_joined(traced)
+    same(by_argument(x, tracer.tensor(1), flag), traced(x, tracer.tensor(1), flag))
+
+
 @pytest.mark.parametrize("f", [by_truth, by_mask])
 def test_same_reads_take_one_program(f):
     traced = tracer.trace(f)

@@ -6,6 +6,7 @@ if a value differs nothing has changed, and the replay goes along the segments i
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,9 @@ class Joins:
         if id(leaf) not in self._known:
             nodes = self._tree.path_to(leaf)
             room = sum(joined is not None for joined in self._known.values()) < _PATHS
-            self._known[id(leaf)] = Joined(self._tree, nodes) if room and _is_worth_it(nodes) else None
+            self._known[id(leaf)] = None  # also if what follows fails: the segments are there
+            with contextlib.suppress(Exception):
+                self._known[id(leaf)] = Joined(self._tree, nodes) if room and _is_worth_it(nodes) else None
         return self._known[id(leaf)]
 
 
@@ -107,7 +110,7 @@ def _seen(node: Node, after: Node) -> Any:
 
 
 class Joined:
-    """The path along these nodes. ``looks``: the values that Python reads, with the events and what it read before."""
+    """The path along these nodes: one program, and what a call compares before and after it."""
 
     def __init__(self, tree: Tree, nodes: list[Node]):
         self._tree, self.nodes = tree, nodes
@@ -118,14 +121,14 @@ class Joined:
         seen = [*map(_seen, nodes, nodes[1:]), None]
         events = [(n.span.event, x) for n, x in zip(nodes, seen, strict=True)]
         self._arrange_numbers([(e.number, x) for e, x in events if isinstance(e, Decision)])
-        looks = [(e, x) for e, x in events if isinstance(e, Look)]
+        looks = [*((e, x) for e, x in events if isinstance(e, Look)), *self.read]
         self.early_looks = [(e, seen) for e, seen in looks if e.value in given]
         looks = [(e, seen) for e, seen in looks if e.value not in given]
         needed = [*ending.outputs, *ending.entered, *(k for _, k, _ in self.closing.copied), *(k for _, k, _ in self.elements)]
         self.exports = list(dict.fromkeys(k for k in needed if k not in given))
         read = {k for n in nodes for row in n.span.rows for k in row.operands}
         self.imports = [k for k in sorted(given) if k in read]
-        graph, self.expected, self.long_looks = _graph(tree, nodes, self.imports, self.exports, [*looks, *self.read])
+        graph, self.expected, self.long_looks = _graph(tree, nodes, self.imports, self.exports, looks)
         self.function = tree.joined_function(graph)
         self.caller: Caller | None = None
 

@@ -34,7 +34,6 @@ SLICED = {
     "transposed": lambda a, x, y, b: a.T[8:] @ x,
     "reversed": lambda a, x, y, b: a.flip(0) @ y,
     "one of a batch": lambda a, x, y, b: b[1] @ y,
-    "a batch": lambda a, x, y, b: (b[:, 8:] @ y[:, None])[..., 0],
     "a part of a batch": lambda a, x, y, b: b[1:, :, 4:] @ y[4:],
 }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ..graph import Graph, Op, Rewriter, Value
 from ..ops import broadcast, contract, flip, fold, matmul, pad, permute, reshape, slice_, strided, sum_, windows
-from ..ops.contract import repays_tiles
+from ..ops.contract import repays_tiles, roles
 from ..types import float32
 from .dce import dce
 
@@ -253,11 +253,20 @@ def _contraction(op: Op, users: dict[Value, list[Op]], outputs: set[Value], stor
         return turned
     special = a.windows or b.windows or result.folded
     useful = special or result.sums or (a.moves and b.moves and len(terms) > 1)
-    in_place = thin and (a.moves or b.moves) and not (op.result.dtype is float32 and inner > _DEEP)
     multiplications = math.prod(op.result.shape if special else op.result.shape[-2:]) * math.prod(x.extent for x in terms)
-    if not (in_place or (useful and multiplications > (_TINY if special else _LITTLE))):
+    if useful and multiplications > (_TINY if special else _LITTLE):
+        return result.finish(op, a, b)
+    of_vectors = 1 in op.result.shape[-2:] and (a.moves or b.moves)
+    if not of_vectors or (op.result.dtype is float32 and inner > _DEEP):
         return None
-    return result.finish(op, a, b)
+    found = result.finish(op, a, b)
+    return found if found is not None and _is_by_vectors(found.attrs) else None
+
+
+def _is_by_vectors(attrs: dict) -> bool:
+    """True for products of matrices and vectors with one step along each axis, which are computed without packing."""
+    kinds = roles(attrs["a_steps"], attrs["b_steps"], attrs["c_steps"])
+    return len(kinds["rows"]) + len(kinds["columns"]) == len(kinds["inner"]) == 1 and not attrs["folded"]
 
 
 def _turned(

@@ -130,6 +130,7 @@ class Joined:
         self.imports = [k for k in sorted(given) if k in read]
         graph, self.expected, self.long_looks = _graph(tree, nodes, self.imports, self.exports, looks)
         self.function = tree.joined_function(graph)
+        self.is_ready = False  # compiled
         self.caller: Caller | None = None
 
     def _arrange_numbers(self, decisions: list[tuple[int, Any]]) -> None:

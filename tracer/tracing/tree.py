@@ -23,7 +23,7 @@ from .ending import Ending, Recorded
 from .entered import Entered
 from .follow import Closing, Inputs, Left, PathRun, Uncompiled, may_fail
 from .graph_function import GraphFunction
-from .joined import Joins, Missed
+from .joined import Joined, Joins, Missed
 from .kinds import alive
 from .placement import CPU, Placement
 from .scalars import Element
@@ -379,7 +379,7 @@ class Tree(Recorded):
     def _replay(self, call: Call) -> Any:
         joins = self.joins
         joined = joins.begin()
-        if joined is not None and self._is_ready(joined.function):
+        if joined is not None and (joined.is_ready or self._is_ready(joined)):
             try:
                 with kept_unless_complete(self.generators):
                     return joined.run(call)
@@ -392,17 +392,17 @@ class Tree(Recorded):
         joins.took(run.nodes[-1])
         return result
 
-    def _is_ready(self, function: GraphFunction) -> bool:
+    def _is_ready(self, joined: Joined) -> bool:
         """True if the program of a joined path is compiled; False while it is, or if that failed: its segments are compiled one
         by one.
         """
         try:
-            return function.prepare(self._wait)
+            joined.is_ready = joined.function.prepare(self._wait)
         except RecursionError:
             raise
         except Exception:
             self.joins.missed()
-            return False
+        return joined.is_ready
 
     def only_leaf(self) -> Node | None:
         """The last node of the only path; None if there are several."""

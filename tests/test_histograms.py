@@ -46,6 +46,16 @@ def test_not_a_number_is_nowhere():
         tracer.histc(x, 2)
 
 
+@pytest.mark.parametrize(("dtype", "high"), [("float32", 1e37), ("float32", 2e38), ("float64", 1e307)])
+def test_large_ranges(dtype, high):
+    """The range times the number of bins is too large for the dtype."""
+    x = tracer.linspace(0, high, 11, dtype=getattr(tracer, dtype))
+    expected = [*range(0, 100, 10), 99]
+    assert tracer.histogram(x, 100).hist.nonzero().flatten().tolist() == expected
+    near = tracer.histc(x, 100).nonzero().flatten().tolist()  # by arithmetic alone: at an edge it may be the bin beside
+    assert len(near) == 11 and all(abs(a - b) <= 1 for a, b in zip(near, expected, strict=True))
+
+
 def test_large_counts_are_exact():
     """More than a float32 counts in steps of one."""
     x = tracer.zeros((1 << 24) + 3)

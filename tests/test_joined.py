@@ -225,6 +225,18 @@ def test_gradients_that_go_on_outside_take_segments():
     assert not is_joined(f)
 
 
+def test_a_path_that_cannot_be_compiled_says_so(monkeypatch):
+    traced = tracer.trace(by_truth)
+    x = vec(0.5, 1, 1.5)
+    for _ in range(4):
+        traced(x)
+    monkeypatch.setattr("tracer.tracing.tree.GraphFunction.prepare", lambda *_: 1 / 0)
+    for _ in range(6):
+        same(by_truth(x), traced(x))
+    assert not is_joined(traced) and "could not be compiled: ZeroDivisionError: division by zero" in traced.explain()
+    assert len(traced.fused_graphs()) == len(tree_of(traced).functions)
+
+
 def test_explain_says_so():
     traced = tracer.trace(by_truth)
     for _ in range(6):

@@ -8,6 +8,8 @@ from twice import both, same
 
 import tracer
 from tracer.ir import pipeline
+from tracer.ir.interp import evaluate
+from tracer.ir.parse import parse_graph
 
 
 def program_of(f, *args):
@@ -121,6 +123,33 @@ def test_results_and_gradients(text):
 
     with np.errstate(all="ignore"):
         both(program)
+
+
+def test_positions_that_only_resemble_ranks():
+    """They are clamped by another condition, or counted from the end."""
+    text = """func @f(%x: f64[6], %y: f64[6], %c: bool[6]) -> f64[6] {
+  %z: f64[6] = full {value=0, shape=(6), dtype="f64"}
+  %m: bool[6] = gt %x, %z
+  %p: i64[3] = flat_nonzero %m {count=3}
+  %s: f64[3] = index_select %x, %p {axis=0}
+  %i: i64[6] = cast %m {dtype="i64"}
+  %k: i64[6] = cumsum %i {axis=0, reverse=REVERSE}
+  %o: i64[6] = full {value=1, shape=(6), dtype="i64"}
+  %r: i64[6] = sub %k, %o
+  %n: i64[6] = full {value=0, shape=(6), dtype="i64"}
+  %w: i64[6] = where CONDITION, %n, %r
+  %l: bool[6] = lt %w, %n
+  %q: i64[6] = where %l, %n, %w
+  %v: f64[6] = index_select %s, %q {axis=0}
+  %a: f64[6] = where %m, %v, %y
+  return %a
+}
+"""
+    x, y, c = np.array([1.0, -1, 2, -2, 3, -3]), np.zeros(6), np.array([0, 0, 0, 0, 1, 0], bool)
+    for reverse, condition in (("False", "%c"), ("True", "%c"), ("True", "%m")):
+        graph = parse_graph(text.replace("REVERSE", reverse).replace("CONDITION", condition))
+        after = pipeline.run(graph, pipeline.COMPILE)
+        np.testing.assert_array_equal(evaluate(after, x, y, c)[0], evaluate(graph, x, y, c)[0])
 
 
 @settings(deadline=None, max_examples=60)

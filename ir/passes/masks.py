@@ -21,8 +21,10 @@ from ..ops import (
     cumsum,
     flat_nonzero,
     full,
+    gt,
     index_add,
     index_select,
+    lt,
     max_,
     min_,
     reshape,
@@ -30,7 +32,7 @@ from ..ops import (
     sum_,
     where,
 )
-from ..primitive import Kind
+from ..primitive import Kind, Primitive
 from ..types import bool_
 from .dce import dce
 
@@ -64,6 +66,21 @@ def _named(v: Value) -> Value:
 def _number(v: Value) -> object:
     """The number that all elements have, if it is known."""
     return v.op.attrs["value"] if v.op is not None and v.op.primitive is full else None
+
+
+def _unclamped(v: Value, beyond: Primitive, bound: int) -> Value:
+    """The value that has been clamped: ``where(beyond(x, bound), bound, x)`` is clamped."""
+    o = v.op
+    if o is None or o.primitive is not where or _number(o.operands[1]) != bound:
+        return v
+    condition, _, x = o.operands
+    c = condition.op
+    clamps = c is not None and c.primitive is beyond and c.operands[0] is x and _number(c.operands[1]) == bound
+    return x if clamps else v
+
+
+def _counts_along_a_vector(op: Op) -> bool:
+    return op.primitive is cumsum and len(op.result.shape) == 1 and not op.attrs["reverse"]
 
 
 class _Masks(Rewriter):
@@ -105,16 +122,12 @@ class _Masks(Rewriter):
         """The site of an ``index_select`` that gives each element of a mask the one of its rank among the true ones."""
         rank, axis = op.operands[1], op.attrs["axis"]
         count = op.operands[0].shape[axis]
-        for _ in range(2):  # clamped, to 0 and to the last
-            o = rank.op
-            if o is None or o.primitive is not where or _number(o.operands[1]) not in (0, count - 1):
-                break
-            rank = o.operands[2]
+        rank = _unclamped(_unclamped(rank, gt, count - 1), lt, 0)
         o = rank.op
         if o is None or o.primitive is not sub or _number(o.operands[1]) != 1:
             return None
         o = o.operands[0].op
-        o = None if o is None or o.primitive is not cumsum or len(o.result.shape) != 1 else _named(o.operands[0]).op
+        o = _named(o.operands[0]).op if o is not None and _counts_along_a_vector(o) else None
         if o is None or o.primitive is not cast or o.operands[0].dtype is not bool_:
             return None
         return _Site(_named(o.operands[0]), axis, count, rank.type.numel)

@@ -187,7 +187,9 @@ def _interval(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
     n = edges._data.shape[0] - 1
     first, last = shape.narrow(edges, 0, 0, 1), shape.narrow(edges, 0, n, 1)
     inside = F.bitwise_and(F.ge(x, first), F.le(x, last))
-    scaled = F.div(F.mul(F.sub(F.where(inside, x, first), first), n), F.sub(last, first))
+    above, width = F.sub(F.where(inside, x, first), first), F.sub(last, first)
+    scaled = F.div(F.mul(above, n), width)
+    scaled = F.where(isfinite(scaled), scaled, F.mul(F.div(above, width), n))  # the first product may be too large
     return inside, F.clamp(to_dtype(scaled, int64), 0, n - 1)
 
 

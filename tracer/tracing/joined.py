@@ -6,7 +6,6 @@ if a value differs nothing has changed, and the replay goes along the segments i
 
 from __future__ import annotations
 
-import contextlib
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,6 +55,7 @@ class Joins:
         self._needed = _STEADY  # more after each miss, because that run was in vain
         self._first = True
         self.current: Joined | None = None
+        self.failure = ""  # why a path's program cannot be compiled
 
     def begin(self) -> Joined | None:
         """The path to try first."""
@@ -77,13 +77,16 @@ class Joins:
         if self._streak == self._needed:
             self.current = self._join(leaf)
 
+    def failed(self, joined: Joined, error: Exception) -> None:
+        """The program of a path cannot be compiled."""
+        self._known[id(joined.nodes[-1])] = self.current = None
+        self.failure = f"{type(error).__name__}: {error}"
+
     def _join(self, leaf: Node) -> Joined | None:
         if id(leaf) not in self._known:
             nodes = self._tree.path_to(leaf)
             room = sum(joined is not None for joined in self._known.values()) < _PATHS
-            self._known[id(leaf)] = None  # also if what follows fails: the segments are there
-            with contextlib.suppress(Exception):
-                self._known[id(leaf)] = Joined(self._tree, nodes) if room and _is_worth_it(nodes) else None
+            self._known[id(leaf)] = Joined(self._tree, nodes) if room and _is_worth_it(nodes) else None
         return self._known[id(leaf)]
 
 
@@ -130,7 +133,6 @@ class Joined:
         self.imports = [k for k in sorted(given) if k in read]
         graph, self.expected, self.long_looks = _graph(tree, nodes, self.imports, self.exports, looks)
         self.function = tree.joined_function(graph)
-        self.is_ready = False  # compiled
         self.caller: Caller | None = None
 
     def _arrange_numbers(self, decisions: list[tuple[int, Any]]) -> None:

@@ -218,9 +218,9 @@ class FloatProgram:
 
     def _pure_step(self, function: Callable[..., Any], args: Sequence[Any]) -> int:
         """The number of a step's result: an earlier one's, if that was the same function of the same numbers."""
-        said = tuple([a._index if isinstance(a, _OF_RUNS) else (type(a), repr(a)) for a in args])
         if not all(isinstance(a, _OF_RUNS) or type(a) in (int, float) for a in args):
             return self._step(function, args)
+        said = tuple([a._index if isinstance(a, _OF_RUNS) else (type(a), repr(a)) for a in args])
         i = self._pure.get((function, said))
         if i is None:
             i = self._pure[function, said] = self._step(function, args)

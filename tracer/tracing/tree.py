@@ -379,7 +379,7 @@ class Tree(Recorded):
     def _replay(self, call: Call) -> Any:
         joins = self.joins
         joined = joins.begin()
-        if joined is not None and (joined.is_ready or self._is_ready(joined)):
+        if joined is not None and self._is_ready(joined):
             try:
                 with kept_unless_complete(self.generators):
                     return joined.run(call)
@@ -393,16 +393,17 @@ class Tree(Recorded):
         return result
 
     def _is_ready(self, joined: Joined) -> bool:
-        """True if the program of a joined path is compiled; False while it is, or if that failed: its segments are compiled one
-        by one.
+        """True if the program of a joined path is compiled; False while it is, or if that failed: then its segments run, and
+        ``explain`` says why.
         """
         try:
-            joined.is_ready = joined.function.prepare(self._wait)
+            return joined.function.prepare(self._wait)
         except RecursionError:
             raise
-        except Exception:
-            self.joins.missed()
-        return joined.is_ready
+        except Exception as e:
+            self.joins.failed(joined, e)
+            self._functions = {key: f for key, f in self._functions.items() if f is not joined.function}
+            return False
 
     def only_leaf(self) -> Node | None:
         """The last node of the only path; None if there are several."""

@@ -145,7 +145,7 @@ def _with_memory(body: Graph, writes: Sequence[int]) -> Graph:
             operands[0] = memory[op]
         elif op.primitive is slice_ and (op.operands[0], region_of(op)) in replaced and is_read_in_place(body, op.result):
             operands[0] = replaced[op.operands[0], region_of(op)]
-        new[op.result] = builder.append(op.primitive, operands, op.attrs, op.loc)[0]
+        new[op.result] = builder.add(op.primitive, operands, op.attrs, [op.result.type], op.loc)[0]
     return builder.finish([new[v] for v in body.outputs])
 
 

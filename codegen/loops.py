@@ -47,6 +47,7 @@ from ..ir.regions import Region, region_of
 from ..ir.types import DType, bool_
 from .jam import jam
 from .nest import Array, Combine, If, Kernel, Let, Loop, Reduce, Statement, Store, wrapped
+from .placed import PLACE
 
 Index = tuple[str, ...]
 _LONG = 64  # elements of an axis whose loop is worth vectorising
@@ -84,6 +85,7 @@ class Lowering:
         self.arrays: list[Array] = []
         self.params: list[str] = []
         self.values: list[int] = []
+        self.places: dict[int, int] = {}  # integers that are the starts of slices, by number (see ``placed.py``)
         self.checks: list[tuple[type[Exception], str]] = []
         self.depth: dict[str, int] = {}
         self.scopes = [_Scope([])]
@@ -108,6 +110,8 @@ class Lowering:
 
     def param(self, value: int) -> str:
         """A run-time integer. 0 and 1 are text, because they change the code (no offset, no stride)."""
+        if value >= PLACE:
+            self.places[len(self.values)] = value - PLACE
         return str(value) if value in (0, 1) else self.fixed_param(value)
 
     def fixed_param(self, value: int) -> str:
@@ -224,7 +228,8 @@ class Lowering:
         return tuple(places)
 
     def finish(self, domain: int) -> Kernel:
-        return Kernel(self.arrays, self.params, self.values, jam(self.scopes[0].body), domain, self.checks, self.grain)
+        body = jam(self.scopes[0].body)
+        return Kernel(self.arrays, self.params, self.values, body, domain, self.checks, self.grain, self.places)
 
     # Elements.
 

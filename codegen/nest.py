@@ -234,6 +234,14 @@ class Kernel:
     domain: int
     checks: list[tuple[type[Exception], str]]  # errors to raise, by site
     grain: int = 1  # the minimum part of the domain worth a separate call
+    places: dict[int, int] = field(default_factory=dict)  # the positions of starts of slices in ``values``, with their numbers
+
+    def at(self, starts: Sequence[int]) -> Kernel:
+        """The kernel for slices that begin there."""
+        values = list(self.values)
+        for position, number in self.places.items():
+            values[position] = starts[number]
+        return replace(self, values=values, places={})
 
     @property
     def written(self) -> set[str]:

@@ -9,7 +9,7 @@ after the graph has run. This represents in-place operations in SSA form; within
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .types import DType, TensorType
@@ -115,13 +115,14 @@ class Graph:
             names[v] = name
         return names
 
-    def structure(self) -> tuple[Any, ...]:
-        """The structure of the graph without names and locations, for comparison."""
+    def structure(self, described: Callable[[Op], Any] = lambda op: repr(op.attrs)) -> tuple[Any, ...]:
+        """The structure of the graph without names and locations, for comparison. ``described``: an operation's attributes in
+        a form that can be compared. repr distinguishes 1, 1.0 and True, and -0.0 from 0.0; equality does not.
+        """
         number: dict[Value, int] = {v: i for i, v in enumerate(self.inputs)}
         rows = []
         for op in self.ops:
-            # repr distinguishes 1, 1.0 and True, and -0.0 from 0.0; equality does not.
-            rows.append((op.primitive.name, tuple([number[v] for v in op.operands]), repr(op.attrs)))
+            rows.append((op.primitive.name, tuple([number[v] for v in op.operands]), described(op)))
             for v in op.results:
                 number[v] = len(number)
         return tuple([v.type for v in self.inputs]), tuple(rows), tuple([number[v] for v in self.outputs])

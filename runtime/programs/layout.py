@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ...codegen.fusion import lower, written
 from ...codegen.library import LARGE_PRODUCT, gathered_fold, lower_op
 from ...codegen.mapping import Mapped, mapped
 from ...codegen.nest import Kernel
+from ...codegen.placed import apart_from_places, with_places
 from ...codegen.scatter import stages
 from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.interp import EVALUATE
@@ -79,7 +81,8 @@ class Layout:
         self._constants = bytearray()
         self._part_of: dict[Value, tuple[Value, int]] = {}
         self._kinds: dict[tuple, tuple[int, Kernel | None]] = {}
-        self._alike: dict[int, int] = {}  # bodies, by identity: the first one with the same structure
+        # Bodies, by identity: the first one with the same structure, and the starts of the body's slices.
+        self._alike: dict[int, tuple[int, list[int]]] = {}
         self._first: dict[tuple, int] = {}
         self._readers = self._last_reads()
         copies = self._place_updates()
@@ -259,24 +262,43 @@ class Layout:
         return len(self.plan.kinds) - 1
 
     def _kind(self, op: Op, reused: dict[int, int]) -> tuple[int, Kernel | None]:
-        """The common data of equal steps, computed once."""
+        """The common data of equal steps, computed once. Steps that differ in the starts of slices share it."""
+        starts: list[int] = []
         body = op.attrs.get("body")
         if body is None:
             key: tuple = op.primitive, tuple([v.type for v in op.operands]), repr(op.attrs)
         else:
             if id(body) not in self._alike:
-                self._alike[id(body)] = self._first.setdefault(body.structure(), id(body))
-            key = self._alike[id(body)], tuple(reused.items())
+                structure, starts = self._structure(body)
+                self._alike[id(body)] = self._first.setdefault(structure, id(body)), starts
+            first, starts = self._alike[id(body)]
+            key = first, tuple(reused.items())
         if key not in self._kinds:
             name = op.primitive.name if body is None else f"@{body.name}"
-            if not all(map(self._has_kernel, [op, *(body.ops if body is not None else ())])):
+            if not self._has_kernel(op) or not self._is_lowered(body):
                 kernel, kind = None, StepKind(name, "", str(_alone(op) if body is None else body), 1, False, [])
             else:
-                kernel = lower(body, reused) if body is not None else self._lowered(op)
+                kernel = self._lowered(op) if body is None else lower(self._placed(body), reused)
                 kernel, kind = self._with_text(name, op, kernel)
             self._kinds[key] = len(self.plan.kinds), kernel
             self.plan.kinds.append(kind)
-        return self._kinds[key]
+        number, kernel = self._kinds[key]
+        return number, kernel.at(starts) if kernel is not None and kernel.places else kernel
+
+    def _is_lowered(self, body: Graph | None) -> bool:
+        """True if a fusion's body becomes a kernel."""
+        return body is None or all(map(self._has_kernel, body.ops))
+
+    def _structure(self, body: Graph) -> tuple[tuple[Any, ...], list[int]]:
+        """What bodies with the same kernel have in common, and the starts of slices that its arguments hold."""
+        return apart_from_places(body) if self._shares_places(body) else (body.structure(), [])
+
+    def _placed(self, body: Graph) -> Graph:
+        return with_places(body) if self._shares_places(body) else body
+
+    def _shares_places(self, body: Graph) -> bool:
+        """True if the kernel does not depend on where slices begin. Kernels for GPUs depend on the alignment of slices."""
+        return self.plan.device == "cpu" and self._is_lowered(body)
 
     def _lowered(self, op: Op) -> Kernel:
         """The kernel of a separate operation."""

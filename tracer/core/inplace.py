@@ -77,6 +77,13 @@ def become(
     return t
 
 
+def may_change_untracked(t: Tensor) -> bool:
+    """True if every element of ``t`` may be changed in place, and autograd does not track it."""
+    if isinstance(t, LazyView) or t._inference or overlaps(t._data) or (context.grad_enabled and t.requires_grad):
+        return False
+    return t._data.flags.writeable
+
+
 def require_changeable(t: Tensor, base: Tensor) -> None:
     """Raises RuntimeError, as PyTorch does, if autograd cannot track an in-place change of ``t``, a view of ``base``.
 

@@ -83,6 +83,10 @@ def chosen(x: Tensor, index: Any) -> tuple[Tensor, dict[int, Tensor]]:
     A bool, or a mask without dimensions, is a mask of one element over a new axis. Raises IndexError, or ValueError for
     steps below 1.
     """
+    tokens = _plain(index)
+    if tokens is not None:
+        view = _view_by(x._data.shape, tokens)
+        return x if view is None else view[0](x, **view[1]), {}
     items = _items(index)
     rest = _rest(x._data.shape, items)
     tensors: dict[int, Tensor] = {}
@@ -154,6 +158,16 @@ def _plain(index: Any) -> tuple[Any, ...] | None:
         else:
             return None
     return tuple(tokens)
+
+
+def is_view_by(index: Any, x: Tensor, view: Tensor) -> bool:
+    """True if ``view`` was made by ``x[index]``, and still shows these elements of ``x``."""
+    if view._view is None or (tokens := _plain(index)) is None:
+        return False
+    viewed, primitive, attrs = view._viewed()
+    if viewed is not x:
+        return False
+    return (primitive, attrs) == (_view_by(x._data.shape, tokens) or (P.reshape, {"shape": x._data.shape}))
 
 
 @functools.lru_cache(4096)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
-from ..core.inplace import require_apart
+from ..core.inplace import may_change_untracked, require_apart
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -19,7 +19,7 @@ from ..tracing.scalars import RuntimeInt
 from . import pointwise as F
 from .common import constant_in, is_number, one_dim, to_dtype, typed, within
 from .create import tensor
-from .index import _item, _wrapped, chosen, gather, getitem, masked_fill, number_of_nonzero, positions, require_mask
+from .index import _item, _wrapped, chosen, gather, getitem, is_view_by, masked_fill, number_of_nonzero, positions, require_mask
 from .inquiry import filling, fitting
 from .reduce import spread
 from .shape import expand, reshape, unsqueeze
@@ -442,6 +442,9 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a tracer.{input.dtype.ctype}Tensor: write a tensor or a number")
+    if isinstance(value, Tensor) and is_view_by(index, input, value) and may_change_untracked(input):
+        input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
+        return
     if context.recorder is not None and not input.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
         found = _at_a_number(input, index, value._data.shape if isinstance(value, Tensor) else ())
         if found is not None:

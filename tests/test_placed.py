@@ -1,0 +1,104 @@
+"""Fusions that differ only in the starts of their slices share a kernel."""
+
+import numpy as np
+import pytest
+
+import tracer
+from tracer.codegen import cpu
+from tracer.codegen.fusion import lower
+from tracer.codegen.placed import apart_from_places, with_places
+from tracer.ir.ops import fusion
+
+
+def rows(a, b):
+    for i in range(2, 9):
+        a[i, 1:] += b[i - 2, 1:] * a[i - 1, :-1]
+        b[i, i] = a[i, :i].sum()
+
+
+def columns(a, b):
+    for j in range(1, 9):
+        a[2:, j] -= a[2:, j - 1] * b[j, 2:]
+
+
+def triangle(a, b):
+    for i in range(10):
+        for j in range(i):
+            a[i, j] -= a[i, :j] @ a[j, :j]
+            a[i, j] /= 4.0 + a[j, j] ** 2
+
+
+def strided(a, b):
+    for i in range(3):
+        a[i::3, ::2] = b[i::3, 1::2] + a[(i + 1) % 3 :: 3, 1::2][: a[i::3].shape[0]].sum(0)
+
+
+def reversed_rows(a, b):
+    for i in reversed(range(9)):
+        a[i] = a[i] * 0.5 + a[i + 1] + b[9 - i]
+
+
+PROGRAMS = [rows, columns, triangle, strided, reversed_rows]
+
+
+def arrays():
+    draw = np.random.default_rng(3).normal
+    return [tracer.tensor(draw(size=(10, 10))) for _ in range(2)]
+
+
+@pytest.mark.parametrize("function", PROGRAMS)
+def test_results_are_those_of_eager_code(function):
+    traced = tracer.trace(function)
+    for _ in range(3):
+        given, expected = arrays(), arrays()
+        traced(*given)
+        function(*expected)
+        for x, y in zip(given, expected, strict=True):
+            np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("function", PROGRAMS)
+def test_the_shared_kernel_is_the_kernel_of_each(function):
+    """Text and arguments are those that the fusion has alone."""
+    traced = tracer.trace(function)
+    traced(*arrays())
+    for graph in traced.fused_graphs():
+        for op in graph.ops:
+            if op.primitive is fusion:
+                body = op.attrs["body"]
+                _, starts = apart_from_places(body)
+                alone, shared = lower(body), lower(with_places(body))
+                assert cpu.source(alone) == cpu.source(shared)
+                assert shared.at(starts).values == alone.values
+
+
+def test_rows_share_one_kernel():
+    def f(a):
+        for i in range(2, 40):
+            a[i] += a[i - 1] * 2.0 + a[i - 2]
+
+    traced = tracer.trace(f)
+    a = tracer.ones(40, 10)
+    traced(a)
+    structures = {apart_from_places(op.attrs["body"])[0] for op in traced.fused_graphs()[0].ops if op.primitive is fusion}
+    assert len(structures) < 10
+
+
+def test_equal_slices_correspond_to_equal_slices():
+    """A slice that is read where it is written is another kernel than one beside it."""
+
+    def f(a):
+        a[2] = a[2] + a[3]
+        a[5] = a[6] + a[7]
+
+    def g(a):
+        for i in (2, 4, 6):
+            a[i] = a[i] + a[i + 1]
+
+    for function in (f, g):
+        traced = tracer.trace(function)
+        for _ in range(3):
+            x, y = tracer.arange(16.0).reshape(8, 2).clone(), tracer.arange(16.0).reshape(8, 2).clone()
+            traced(x)
+            function(y)
+            assert tracer.equal(x, y)

@@ -1,5 +1,6 @@
 """Views whose memory is changed later through another name: their position in the graph, hooks and gradients, as in PyTorch."""
 
+import numpy as np
 import pytest
 
 import tracer
@@ -268,3 +269,29 @@ def test_elements_from_an_empty_view():
 @pytest.mark.parametrize(("shape", "strides"), [((0, 3), (3, 1)), ((2, 0), (1, 1)), ((2, 0, 3), (3, 3, 1)), ((0,), (1,))])
 def test_strides_of_what_has_no_elements(shape, strides):
     assert tracer.zeros(shape).stride() == strides
+
+
+def test_a_view_assigned_to_its_own_place_counts_as_a_change():
+    x = tracer.zeros(3, 4)
+    x[1] += 1.0  # changes the view, then assigns it to x[1]
+    assert x._version == 2 and x.tolist()[1] == [1.0] * 4
+    x[:, 2] = x[:, 2]
+    x[...] = x[:]
+    assert x._version == 4
+    y = x[1]
+    x[2] = y
+    assert x._version == 5 and x.tolist()[2] == [1.0] * 4
+
+
+def test_a_view_assigned_to_its_own_place_is_refused_where_a_change_is():
+    leaf = tracer.zeros(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable"):
+        leaf[0] = leaf[0]
+    expanded = tracer.zeros(1).expand(3)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        expanded[:2] = expanded[:2]
+    array = np.zeros(3)
+    array.flags.writeable = False
+    fixed = tracer.from_numpy(array)
+    with pytest.raises(RuntimeError, match="read-only"):
+        fixed[:2] = fixed[:2]

@@ -442,9 +442,6 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a tracer.{input.dtype.ctype}Tensor: write a tensor or a number")
-    if isinstance(value, Tensor) and is_view_by(index, input, value) and may_change_untracked(input):
-        input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
-        return
     if context.recorder is not None and not input.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
         found = _at_a_number(input, index, value._data.shape if isinstance(value, Tensor) else ())
         if found is not None:
@@ -458,6 +455,9 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             v = reshape(v, v._data.shape[max(0, v.ndim - len(shape)) :])
             part._become(P.set_at(part, expand(v, shape), reshape(to_dtype(at, int64), ()), axis=axis), partly=True)
             return
+    if isinstance(value, Tensor) and is_view_by(index, input, value) and may_change_untracked(input):
+        input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
+        return
     part, tensors = chosen(input, index)
     if not isinstance(value, Tensor):
         value = fitting(value.item() if isinstance(value, np.generic) else value, part.dtype)

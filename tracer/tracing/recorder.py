@@ -40,6 +40,7 @@ from .draws import Generators
 from .following import Following
 from .formats import Shown, Text
 from .hooked import Hooks
+from .roots import Roots
 from .scalars import Array, Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
 from .sources import Locations, Source
 from .tape import Decision, Event, Gradient, Look, Moment, Needed, Seen
@@ -109,6 +110,7 @@ class Recorder:
         self.arrays: Mapping[int, Tensor] = {}  # tensors on the reachable NumPy arrays, by the array's id
         self.array_arguments: list[Tensor] = []  # array arguments
         self.looked_at: list[Tensor] = []  # array arguments whose elements NumPy reads
+        self.roots = Roots()
         self.epochs: dict[int, int] = {}
         self.assigned = Assignments()
         self.made: list[weakref.ref[Tensor]] = []  # tensors created while recording
@@ -192,9 +194,7 @@ class Recorder:
         return self.build.bind_typed(primitive, operands, attrs, type)
 
     def _operand(self, a: Tensor, out: Tensor) -> Value:
-        """The value of an operand; detached if ``out`` has a gradient but ``a`` has none, because it was made under
-        ``no_grad``.
-        """
+        """The value of an operand; detached if only ``out`` has a gradient: ``a`` was made under ``no_grad``."""
         v = self.value(a)
         if out._requires_grad and not a._requires_grad and v in self.sensitive:
             return self.build.bind(P.detach, [v], {})
@@ -206,11 +206,11 @@ class Recorder:
         known = self._known.get(id(t))
         if known is None or known.tensor() is not t:
             return self.input(t, Source("captured", holder=t))
-        if t._view is not None and known.epoch != self.epochs.get(id(t._root()), 0) and not self.assigned.has_left(t):
+        if t._view is not None and known.epoch != self.epochs.get(id(self.roots.of(t)), 0) and not self.assigned.has_left(t):
             parent, primitive, attrs = t._viewed()
             base = self.value(parent)
             known.value = self.build.bind(primitive, [base], attrs)
-            known.epoch = self.epochs.get(id(t._root()), 0)
+            known.epoch = self.epochs.get(id(self.roots.of(t)), 0)
         return known.value
 
     def knows(self, t: Tensor) -> bool:
@@ -219,7 +219,7 @@ class Recorder:
         return known is not None and known.tensor() is t
 
     def set(self, t: Tensor, v: Value) -> weakref.ref[Tensor]:
-        self._known[id(t)] = known = _Known(weakref.ref(t), v, self.epochs.get(id(t._root()), 0) if self.epochs else 0)
+        self._known[id(t)] = known = _Known(weakref.ref(t), v, self.epochs.get(id(self.roots.of(t)), 0) if self.epochs else 0)
         if "_data" in vars(t):  # the elements of a lazy view are not stored
             self._by_array[id(t._data)] = weakref.ref(t._data), v
         return known.tensor
@@ -295,7 +295,7 @@ class Recorder:
         v = self.value(new)
         if not new._requires_grad and v in self.sensitive:
             v = self.build.bind(P.detach, [v], {})
-        root = t._root()
+        root = self.roots.of(t)
         if overwritten and followed and before and t._data.size == root._data.size:
             # The gradient of the old elements is 0, as for overwritten elements.
             v = self.build.bind(P.unread, [v, self._known[id(t)].value], {})
@@ -303,7 +303,7 @@ class Recorder:
         epoch = self.epochs[id(root)] = self.epochs.get(id(root), 0) + 1
         chain: list[Any] = []
         view = t
-        while view._view is not None:
+        while view is not root:
             view, *step = view._viewed()
             chain.append(step)
         given = chain[::-1]
@@ -315,7 +315,7 @@ class Recorder:
             if followed and not before and base in self.sensitive:
                 base = self.build.bind(P.detach, [base], {})
             v, t = self._written(base, steps, v), root
-        while t._view is not None:
+        while t is not root:
             # The value of the base, with the viewed elements replaced.
             parent, primitive, attrs = t._viewed()
             base = self._known[id(parent)].value if self.knows(parent) else self.value(parent)
@@ -477,7 +477,7 @@ class Recorder:
 
     def shows(self, t: Tensor, array: np.ndarray) -> None:
         """Python gets an array on the memory of a tensor."""
-        self._shown.setdefault(id(t._root()), []).append((weakref.ref(array), t._data, t._data.copy()))
+        self._shown.setdefault(id(self.roots.of(t)), []).append((weakref.ref(array), t._data, t._data.copy()))
 
     def kept_array(self) -> str:
         """An error about the arrays that Python got; empty if there is none."""

@@ -65,6 +65,7 @@ class Recording:
         self._is_whole = True
         self.watch = Watch(self.generators)
         self.recorder.apart = self.watch.apart
+        self.recorder.roots.look_at(call)
         same = call.same
         for i, t in enumerate(call.tensors):
             if i in same:  # the other one stands for both

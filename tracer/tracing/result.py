@@ -93,9 +93,8 @@ def finish(
     if user is not None:
         recorder.reason = f"a backward pass outside would call {user}"
         return None
-    counts = [t._counter[0] - before for t, before in zip(recorder.inputs, recorder.versions, strict=True)]
     counted = [i for i, t in enumerate(recorder.inputs) if i in updates or recorder.assigned.has(t)]
-    changed = [(i, counts[i]) for i in counted if counts[i]]
+    changed = [(i, count) for i in counted if (count := _changes(recorder, i))]
     if followed and recorder.flags:
         recorder.reason = "it changes requires_grad of a tensor made outside, and a backward pass outside may follow"
         return None
@@ -108,6 +107,13 @@ def finish(
         recorder.reason = f"it returns a result whose gradient reaches nothing: {_DETACH}"
         return None
     return ending
+
+
+def _changes(recorder: Recorder, i: int) -> int:
+    """How often the run has changed input ``i``. Views of one tensor count their changes together."""
+    t = recorder.inputs[i]
+    together = any(other is not t and other._counter is t._counter for other in recorder.inputs)
+    return recorder.epochs.get(id(t), 0) if together else t._counter[0] - recorder.versions[i]
 
 
 _DETACH = "return detached results where no gradient is wanted"

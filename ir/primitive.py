@@ -210,8 +210,9 @@ class Primitive:
             raise NotImplementedError(f"\"{self.name}_cpu\" not implemented for '{dtype.ctype}'")
 
     def infer_types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
-        for t in types:
-            self.require_real(t.dtype)
+        if self.real:
+            for t in types:
+                self.require_real(t.dtype)
         result = self.infer(*types, **attrs)
         return result if isinstance(result, tuple) else (result,)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -65,6 +66,27 @@ def part_of(a: Region, b: Region) -> Region:
     return tuple(q[r.start : r[-1] + 1 : r.step] if r else q[:0] for r, q in zip(a, b, strict=True))
 
 
+class _Group(Generic[T]):
+    """Regions with the same positions along some axes: each with its note, and the number of those that were added before."""
+
+    __slots__ = ("items", "last", "low")
+
+    def __init__(self, rank: int) -> None:
+        self.items: list[tuple[Region, T, int]] = []
+        self.low, self.last = [sys.maxsize] * rank, [-1] * rank  # the first and last positions that any of them has
+
+    def add(self, region: Region, note: T, number: int) -> None:
+        self.items.append((region, note, number))
+        low, last = self.low, self.last
+        for a, r in enumerate(region):
+            if r:
+                low[a], last[a] = min(low[a], r[0]), max(last[a], r[-1])
+
+    def may_overlap(self, region: Region) -> bool:
+        """False if no region in the group has elements in common with ``region``."""
+        return all(r.start <= b and r.stop > a for r, a, b in zip(region, self.low, self.last, strict=True))
+
+
 class Noted(Generic[T]):
     """Regions of one array, each with a note; finds those that overlap another region.
 
@@ -73,41 +95,38 @@ class Noted(Generic[T]):
     """
 
     def __init__(self) -> None:
-        # By axes, and the positions there: the regions, and the numbers of those that were added before.
-        self._items: dict[tuple[int, ...], dict[tuple[int, ...], list[tuple[Region, T, int]]]] = {}
+        self._groups: dict[tuple[int, ...], dict[tuple[int, ...], _Group[T]]] = {}  # by axes, and the positions there
         self._count = 0
 
     def add(self, region: Region, note: T) -> None:
         axes = tuple([a for a, r in enumerate(region) if len(r) == 1])
-        items = self._items.setdefault(axes, {}).setdefault(tuple([region[a].start for a in axes]), [])
-        items.append((region, note, self._count))
+        groups = self._groups.setdefault(axes, {})
+        at = tuple([region[a].start for a in axes])
+        if at not in groups:
+            groups[at] = _Group(len(region))
+        groups[at].add(region, note, self._count)
         self._count += 1
 
+    def __len__(self) -> int:
+        """The number of regions that were added."""
+        return self._count
+
     def _near(self, region: Region) -> Iterator[list[tuple[Region, T, int]]]:
-        for axes, at in self._items.items():
+        for axes, groups in self._groups.items():
             along = [region[a] for a in axes]
-            if math.prod(map(len, along)) < len(at):
-                yield from (at[key] for key in itertools.product(*along) if key in at)
+            if math.prod(map(len, along)) < len(groups):
+                near = [groups[key] for key in itertools.product(*along) if key in groups]
             else:
-                yield from [items for key, items in at.items() if all(i in r for i, r in zip(key, along, strict=True))]
+                near = [group for key, group in groups.items() if all(i in r for i, r in zip(key, along, strict=True))]
+            yield from [group.items for group in near if group.may_overlap(region)]
+
+    def notes(self) -> Iterator[T]:
+        """All notes."""
+        return (note for groups in self._groups.values() for group in groups.values() for _, note, _ in group.items)
 
     def overlapping(self, region: Region) -> Iterator[T]:
         """The notes of the regions that have elements in common with ``region``."""
         return (note for items in self._near(region) for there, note, _ in items if not disjoint(there, region))
-
-    def latest(self, region: Region, count: int) -> T | None:
-        """Of the regions that have elements in common with ``region``, the note of the one that was added last, among the first
-        ``count`` that were added.
-        """
-        last: tuple[int, T] | None = None
-        for items in self._near(region):
-            for there, note, number in reversed(items):
-                if last is not None and number < last[0]:
-                    break
-                if number < count and not disjoint(there, region):
-                    last = number, note
-                    break
-        return None if last is None else last[1]
 
     def take(self, region: Region) -> list[T]:
         """Removes the regions that have elements in common with ``region``, and returns their notes."""
@@ -118,3 +137,39 @@ class Noted(Generic[T]):
                 taken += here
                 items[:] = [item for item in items if disjoint(item[0], region)]
         return taken
+
+
+_RECENT = 16
+
+
+class History(Noted[T]):
+    """Regions that are added one after another, and stay; finds the latest that overlaps another region."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._all: list[tuple[Region, T]] = []
+
+    def add(self, region: Region, note: T) -> None:
+        super().add(region, note)
+        self._all.append((region, note))
+
+    def latest(self, region: Region, count: int) -> T | None:
+        """Of the regions that have elements in common with ``region``, the note of the one that was added last, among the first
+        ``count`` that were added.
+
+        Of a long region, the most recent ones are looked at first: a recurrence along an array reads all that it has written so
+        far.
+        """
+        first = max(count - _RECENT, 0) if math.prod(map(len, region)) > _RECENT else count
+        for there, note in reversed(self._all[first:count]):
+            if not disjoint(there, region):
+                return note
+        last: tuple[int, T] | None = None
+        for items in self._near(region) if first else ():
+            for there, note, number in reversed(items):
+                if last is not None and number < last[0]:
+                    break
+                if number < first and not disjoint(there, region):
+                    last = number, note
+                    break
+        return None if last is None else last[1]

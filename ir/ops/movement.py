@@ -76,10 +76,8 @@ broadcast = primitive(
 
 
 def _infer_reshape(x: TensorType, shape: Shape) -> TensorType:
-    _require(
-        math.prod(shape) == x.numel and all(n >= 0 for n in shape),
-        f"shape '{list(shape)}' is invalid for input of size {x.numel}",
-    )
+    if math.prod(shape) != x.numel or min(shape, default=0) < 0:
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {x.numel}")
     return x.with_shape(tuple(shape))
 
 
@@ -142,10 +140,14 @@ permute = primitive(
 
 
 def _infer_slice(x: TensorType, starts: Shape, stops: Shape, steps: Shape) -> TensorType:
-    _require(len(starts) == len(stops) == len(steps) == x.rank, f"slice of {x} needs {x.rank} starts, stops and steps")
+    if not len(starts) == len(stops) == len(steps) == x.rank:
+        raise RuntimeError(f"slice of {x} needs {x.rank} starts, stops and steps")
+    extents = []
     for n, a, b, s in zip(x.shape, starts, stops, steps, strict=True):
-        _require(0 <= a <= b <= n and s > 0, f"slice {a}:{b}:{s} is out of range for extent {n}")
-    return x.with_shape(tuple(-(-(b - a) // s) for a, b, s in zip(starts, stops, steps, strict=True)))
+        if not 0 <= a <= b <= n or s <= 0:
+            raise RuntimeError(f"slice {a}:{b}:{s} is out of range for extent {n}")
+        extents.append(b - a if s == 1 else -(-(b - a) // s))
+    return x.with_shape(tuple(extents))
 
 
 @functools.lru_cache(1024)
@@ -217,7 +219,8 @@ slice_ = primitive(
 
 def _infer_select(x: TensorType, starts: Shape, stops: Shape, steps: Shape, shape: Shape) -> TensorType:
     part = _infer_slice(x, starts, stops, steps)
-    _require(is_unit_reshape(part.shape, shape), f"select of {part} cannot have the shape {list(shape)}")
+    if not is_unit_reshape(part.shape, shape):
+        raise RuntimeError(f"select of {part} cannot have the shape {list(shape)}")
     return x.with_shape(tuple(shape))
 
 
@@ -254,7 +257,8 @@ select_ = primitive(
 
 def _infer_slice_update(x: TensorType, v: TensorType, starts: Shape, stops: Shape, steps: Shape) -> TensorType:
     part = _infer_slice(x, starts, stops, steps)
-    _require(part == v, f"slice of {x} is {part}, cannot be replaced by {v}")
+    if part != v:
+        raise RuntimeError(f"slice of {x} is {part}, cannot be replaced by {v}")
     return x
 
 
@@ -314,8 +318,8 @@ def is_unit_reshape(old: Shape, new: Shape) -> bool:
 
 def _infer_write_slice(x: TensorType, v: TensorType, starts: Shape, stops: Shape, steps: Shape) -> TensorType:
     part = _infer_slice(x, starts, stops, steps)
-    fits = part.dtype is v.dtype and is_unit_reshape(v.shape, part.shape)
-    _require(fits, f"slice of {x} is {part}, cannot be replaced by {v}")
+    if part.dtype is not v.dtype or not is_unit_reshape(v.shape, part.shape):
+        raise RuntimeError(f"slice of {x} is {part}, cannot be replaced by {v}")
     return x
 
 

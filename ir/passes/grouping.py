@@ -34,7 +34,7 @@ from ..ops import (
 from ..ops.movement import is_unit_reshape
 from ..ops.reduce import SHORT, kept_axes
 from ..primitive import Kind
-from ..regions import Region, disjoint, region_of, whole
+from ..regions import Noted, Region, disjoint, region_of, whole
 from .hazards import Hazards, Home, is_change, is_write
 
 _DUPLICATED = ("broadcast", "permute", "slice", "flip", "pad", "windows", "full", "iota", "reshape")
@@ -88,7 +88,7 @@ class Group:
     axes: tuple[int, ...] | None = None
     ops: list[Op] = field(default_factory=list)
     into: Group | None = None  # the group this one was merged into
-    writes: dict[Value, list[Region]] = field(default_factory=dict)
+    writes: dict[Value, Noted[Region]] = field(default_factory=dict)
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -249,7 +249,8 @@ class Planner:
         """
         x, v = op.operands
         memory, region = self.hazards.first[op.result], region_of(op)
-        wanted = Group(0, v.shape, writes={memory: [region]})
+        wanted = Group(0, v.shape, writes={memory: Noted()})
+        wanted.writes[memory].add(region, region)
         u = next(iter(self.made(v)), None)
         computing = self._shared(op, 1, v, u, wanted) if u is not None else None
         before = self._written_by(x, op, memory)
@@ -287,8 +288,9 @@ class Planner:
         if x.op is None or not is_write(x.op) or x in self.outputs or self.users[x] != [op]:
             return None
         group, region = find(self.group[x]), region_of(op)
-        fits = group.domain == op.operands[1].shape and all(disjoint(region, r) for r in group.writes[memory])
-        return group if fits else None
+        if group.domain != op.operands[1].shape or next(group.writes[memory].overlapping(region), None) is not None:
+            return None
+        return group
 
     def _reads_only(self, op: Op, memory: Value, region: Region) -> bool:
         """True if all that an operation reads of a region are the elements at the position that it computes."""
@@ -480,7 +482,9 @@ def _merge(a: Group, b: Group) -> Group | None:
     b.domain, b.axes = shared
     b.ops += a.ops
     for memory, regions in a.writes.items():
-        b.writes.setdefault(memory, []).extend(regions)
+        there = b.writes.setdefault(memory, Noted())
+        for region in regions.notes():
+            there.add(region, region)
     a.ops = []
     a.into = b
     return b

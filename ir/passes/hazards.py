@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..graph import Graph, Op, Value
 from ..ops import RENAMING, set_at, slice_, write_slice
-from ..regions import Noted, Region, region_of, whole
+from ..regions import History, Noted, Region, region_of, whole
 
 Home = tuple[Value, Region]  # an array, and where a value is in it
 
@@ -34,7 +34,7 @@ class Hazards:
         self.first: dict[Value, Value] = {}  # the value whose memory a value shares
         old: set[Value] = set()  # the values that are overwritten
         self._number: dict[Value, int] = {}  # of writes so far
-        self._writes: dict[Value, Noted[int]] = {}
+        self._writes: dict[Value, History[int]] = {}
         self.copies: set[Op] = set()  # writes into a copy, because another has taken the memory
         for op in filter(is_change, graph.ops):
             x = op.operands[0]
@@ -45,7 +45,7 @@ class Hazards:
             self.first[op.result] = self.first.setdefault(x, x)
             old.add(x)
             self._number[op.result] = self._number.setdefault(x, 0) + 1
-            self._writes.setdefault(self.first[x], Noted()).add(_reached(op), self._number[op.result])
+            self._writes.setdefault(self.first[x], History()).add(_reached(op), self._number[op.result])
         self.before: dict[Op, list[Op]] = {}  # for each write, operations that must precede it
         self.after: dict[Op, list[Op]] = {}  # and the converse
         self.home: dict[Value, Home] = {}  # where a written value is in memory, until that is overwritten
@@ -94,15 +94,18 @@ class Hazards:
         if self.first.get(a) is not self.first[b]:
             return False
         since, until = self._number[a], self._number[b]
-        writes = self._writes[self.first[b]].overlapping(region) if until else ()
-        return since <= until and not any(since < n <= until for n in writes)
+        if since == until:
+            return True
+        latest = self._writes[self.first[b]].latest(region, until) or 0
+        return latest <= since < until
 
     def is_overwritten(self, v: Value, region: Region) -> bool:
         """True if a later write overwrites elements of a region of ``v``."""
         v, region = self._named(v, region)
         if v not in self.first or self.first[v] not in self._writes:
             return False
-        return any(n > self._number[v] for n in self._writes[self.first[v]].overlapping(region))
+        writes = self._writes[self.first[v]]
+        return (writes.latest(region, len(writes)) or 0) > self._number[v]
 
     def overwritten(self, op: Op) -> list[Op]:
         """The operations so far that read elements that a write overwrites. They need not be compared with later writes: those

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..graph import Graph, Op, Rewriter, Value
 from ..ops import add, full, pad, slice_, slice_update
-from ..regions import Noted, Region, attributes, extents, inside, part_of, region_of, whole
+from ..regions import History, Noted, Region, attributes, extents, inside, part_of, region_of, whole
 
 _MANY = 4  # parts of an array that are updated separately, rather than in a kernel for the whole
 _SMALL = 4  # a part has at most one of this many elements
@@ -35,7 +35,7 @@ class _Sequence:
     """Updates, each of the result of the one before: the array before the first, and the results by what they write."""
 
     first: Value
-    writes: Noted[Value] = field(default_factory=Noted)
+    writes: History[Value] = field(default_factory=History)
 
 
 class _Slices(Rewriter):

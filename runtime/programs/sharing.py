@@ -48,8 +48,10 @@ class Sharing:
         end = len(self.graph.ops)
         reads: dict[Value, list[_Read]] = {}
         for i, op in enumerate(self.graph.ops):
-            for k, v in enumerate(op.operands) if op.primitive not in RENAMING else ():
-                for region, result in _regions(op, k):
+            if op.primitive in RENAMING:
+                continue
+            for v, regions in zip(op.operands, _regions(op), strict=True):
+                for region, result in regions:
                     # A concatenated value is a part of the result's memory from then on.
                     reads.setdefault(named(v), []).append(_Read(end if op.primitive is adjoin else i, _fit(region, v), result))
         for v in self.graph.outputs:
@@ -103,25 +105,35 @@ def changed(op: Op) -> list[int]:
     return [0] if op.primitive is set_at and op.result.dtype.is_native else []
 
 
-def _regions(op: Op, k: int) -> list[tuple[Region, int | None]]:
-    """The regions of operand ``k`` that an operation reads, with the number of the result that replaces the elements."""
-    everything = whole(op.operands[k].shape)
+def _regions(op: Op) -> list[list[tuple[Region, int | None]]]:
+    """For each operand, the regions that an operation reads, with the number of the result that replaces the elements."""
+    everything = [whole(v.shape) for v in op.operands]
     if op.primitive is not fusion:
-        return [(everything, 0 if changed(op) and k == 0 else None)]
+        first = 0 if changed(op) else None
+        return [[(region, first if k == 0 else None)] for k, region in enumerate(everything)]
     body = op.attrs["body"]
-    x = body.inputs[k]
-    chains = {i: chain_of(body.outputs[i]) for i in written(body)}
-    found: list[tuple[Region, int | None]] = [(everything, i) for i, chain in chains.items() if chain[0].operands[0] is x]
-    replaced = {region_of(w): i for i, chain in chains.items() if chain[0].operands[0] is x for w in chain}
-    if x in body.outputs:
-        found.append((everything, None))
+    found: dict[Value, list[tuple[Region, int | None]]] = {x: [] for x in body.inputs}
+    replaced: dict[tuple[Value, Region], int] = {}
+    starts: set[Op] = set()  # the first writes of arrays
+    for i in written(body):
+        chain = chain_of(body.outputs[i])
+        x = chain[0].operands[0]
+        starts.add(chain[0])
+        found[x].append((whole(x.shape), i))
+        replaced |= {(x, region_of(write)): i for write in chain}
+    for v in body.outputs:
+        if v in found:
+            found[v].append((whole(v.shape), None))
     for o in body.ops:
-        if o.primitive is slice_ and o.operands[0] is x:
-            region = region_of(o)
-            found.append((region, replaced.get(region) if is_read_in_place(body, o.result) else None))
-        elif x in o.operands and not (o.operands[0] is x and any(o is chain[0] for chain in chains.values())):
-            found.append((everything, None))
-    return found
+        for x in dict.fromkeys(o.operands):
+            if x not in found or (o in starts and o.operands[0] is x):
+                continue
+            if o.primitive is slice_:
+                region = region_of(o)
+                found[x].append((region, replaced.get((x, region)) if is_read_in_place(body, o.result) else None))
+            else:
+                found[x].append((whole(x.shape), None))
+    return [found[x] for x in body.inputs]
 
 
 def identity(v: Value) -> Op:

@@ -25,6 +25,7 @@ from ..core.context import context, structure_changed
 from ..core.inplace import straightened
 from ..core.printing import history, shows_elements
 from ..core.tensor import Tensor, wrap
+from ..core.views import LazyView
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..ir.interp import Build, using
@@ -40,7 +41,7 @@ from .draws import Generators
 from .following import Following
 from .formats import Shown, Text
 from .hooked import Hooks
-from .roots import Roots
+from .roots import Known, Roots
 from .scalars import Array, Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
 from .sources import Locations, Source
 from .tape import Decision, Event, Gradient, Look, Moment, Needed, Seen
@@ -50,18 +51,6 @@ if TYPE_CHECKING:
 
 
 _MANY_NUMBERS = 4096  # maximum length of a list of dynamic numbers
-
-
-class _Known:
-    """The recorder's data about a tensor, which it does not keep alive: a recorded run needs no additional memory.
-
-    ``epoch``: the number of writes to its storage at that time.
-    """
-
-    __slots__ = ("epoch", "tensor", "value")
-
-    def __init__(self, tensor: weakref.ref[Tensor], value: Value, epoch: int):
-        self.tensor, self.value, self.epoch = tensor, value, epoch
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,7 +88,7 @@ class Recorder:
         self.build = Build(self.builder)
         self.start = latest_sequence()  # nodes of the dynamic graph with smaller numbers are older than the run
         self.locations = Locations()
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, Known] = {}
         self.sensitive = self.builder.sensitive
         # ``fails``: an operation has failed for its values; it may succeed for others
         self.started, self.fails = perf_counter(), False
@@ -183,8 +172,8 @@ class Recorder:
         self.builder.loc = self.locations.here(primitive.name)
         operands = [self._operand(a, out) if isinstance(a, Tensor) else pinned(a) for a in args]
         attrs = {name: pinned(x) for name, x in attrs.items()}
-        v = self.bind(primitive, operands, attrs, out.type_)
-        self.make(out, v)
+        v = self.build.bind_typed(primitive, operands, attrs, out.type_)
+        self.made.append(self.set(out, v))
         if out._grad_fn is not None:
             self.hooks.nodes[id(out._grad_fn)] = weakref.ref(out._grad_fn), v
 
@@ -195,7 +184,7 @@ class Recorder:
 
     def _operand(self, a: Tensor, out: Tensor) -> Value:
         """The value of an operand; detached if only ``out`` has a gradient: ``a`` was made under ``no_grad``."""
-        v = self.value(a)
+        v = self._value(a)
         if out._requires_grad and not a._requires_grad and v in self.sensitive:
             return self.build.bind(P.detach, [v], {})
         return v
@@ -203,12 +192,15 @@ class Recorder:
     @_guarded
     def value(self, t: Tensor) -> Value:
         """The graph's value of a tensor's current state."""
+        return self._value(t)
+
+    def _value(self, t: Tensor) -> Value:
         known = self._known.get(id(t))
         if known is None or known.tensor() is not t:
             return self.input(t, Source("captured", holder=t))
         if t._view is not None and known.epoch != self.epochs.get(id(self.roots.of(t)), 0) and not self.assigned.has_left(t):
             parent, primitive, attrs = t._viewed()
-            base = self.value(parent)
+            base = self._value(parent)
             known.value = self.build.bind(primitive, [base], attrs)
             known.epoch = self.epochs.get(id(self.roots.of(t)), 0)
         return known.value
@@ -219,8 +211,8 @@ class Recorder:
         return known is not None and known.tensor() is t
 
     def set(self, t: Tensor, v: Value) -> weakref.ref[Tensor]:
-        self._known[id(t)] = known = _Known(weakref.ref(t), v, self.epochs.get(id(self.roots.of(t)), 0) if self.epochs else 0)
-        if "_data" in vars(t):  # the elements of a lazy view are not stored
+        self._known[id(t)] = known = Known(weakref.ref(t), v, self.epochs.get(id(self.roots.of(t)), 0) if self.epochs else 0)
+        if not isinstance(t, LazyView):  # whose elements are not stored
             self._by_array[id(t._data)] = weakref.ref(t._data), v
         return known.tensor
 
@@ -309,7 +301,7 @@ class Recorder:
         given = chain[::-1]
         steps = straightened(root._data, given)
         if steps is not given:  # views between them are read again
-            self._known[id(t)] = _Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
+            self._known[id(t)] = Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
             base = self._known[id(root)].value if self.knows(root) else self.value(root)
             followed = followed and all(primitive.differentiable for primitive, _ in chain)
             if followed and not before and base in self.sensitive:
@@ -319,7 +311,7 @@ class Recorder:
             # The value of the base, with the viewed elements replaced.
             parent, primitive, attrs = t._viewed()
             base = self._known[id(parent)].value if self.knows(parent) else self.value(parent)
-            self._known[id(t)] = _Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
+            self._known[id(t)] = Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
             if followed and not before and base in self.sensitive:
                 base = self.build.bind(P.detach, [base], {})
             with using(self.build):
@@ -342,7 +334,7 @@ class Recorder:
         v = self.value(value)
         if v in self.sensitive:
             v = self.build.bind(P.detach, [v], {})
-        self._known[id(t)] = _Known(weakref.ref(t), v, self.epochs.get(id(t), 0))
+        self._known[id(t)] = Known(weakref.ref(t), v, self.epochs.get(id(t), 0))
         self.assigned.add(t, value)
 
     def _written(self, base: Value, steps: Sequence[Any], v: Value) -> Value:

@@ -16,7 +16,6 @@ from ..autograd.hooks import RemovableHandle
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.interp import using
-from ..ir.pipeline import collector_paused
 from ..runtime.interrupts import gated
 from .announce import Announcing
 from .arrays import RuntimeArray
@@ -108,8 +107,7 @@ class Recording:
             self.before.track()
             sites.begin(functions, [f for f, _ in self._caches])
             context.recorder, context.recording = self.recorder, True
-            # No part of the graph is garbage.
-            with collector_paused(), substituted(), self.watch.watching():
+            with substituted(), self.watch.watching():
                 with self._gate.open:
                     result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()

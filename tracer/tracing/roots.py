@@ -1,13 +1,27 @@
-"""The tensors whose memory views show, as far as the recorded function knows them."""
+"""What a recorder knows about tensors, and through which tensors a function has their memory."""
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 from ..core.tensor import Tensor
 
 if TYPE_CHECKING:
+    from ..ir.graph import Value
     from .calls import Call
+
+
+class Known:
+    """The recorder's data about a tensor, which it does not keep alive: a recorded run needs no additional memory.
+
+    ``epoch``: the number of writes to its storage at that time.
+    """
+
+    __slots__ = ("epoch", "tensor", "value")
+
+    def __init__(self, tensor: weakref.ref[Tensor], value: Value, epoch: int):
+        self.tensor, self.value, self.epoch = tensor, value, epoch
 
 
 class Roots:

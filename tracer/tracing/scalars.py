@@ -422,8 +422,13 @@ numbers.Real.register(RuntimeFloat)
 numbers.Integral.register(RuntimeInt)
 
 
+_PLAIN = frozenset([bool, int, float, complex, str, type(None)])
+
+
 def pinned(x: Any) -> Any:
     """An operand or attribute of an operation with constants for dynamic numbers."""
+    if type(x) in _PLAIN or (type(x) is tuple and _PLAIN.issuperset(map(type, x))):
+        return x
     if isinstance(x, RuntimeNumber):
         return x.pinned()
     if isinstance(x, np.generic):

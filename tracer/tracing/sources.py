@@ -22,6 +22,25 @@ _COMMANDS = _PACKAGE + "cli."  # the demo is a program like those of users
 _INTERNAL = tuple([_PACKAGE + name for name in ("ir.", "core.eager", "core.kernels", "core.inplace", "tracing.")])
 
 
+class _Code:
+    """A function's code: of the user's, the places of its instructions; of this package's, what its frames say.
+
+    origin     the name by which users call it
+    is_method  whether it calls a module, or is its ``forward``, or an optimizer's ``step``
+    phase      ``optimizer`` of the latter
+    """
+
+    __slots__ = ("code", "is_method", "origin", "phase", "places")
+
+    def __init__(self, frame: types.FrameType):
+        self.code, name = frame.f_code, frame.f_globals.get("__name__", "")
+        ours = name.startswith(_PACKAGE) and not name.startswith(_COMMANDS)
+        self.places: dict[Any, Location] | None = None if ours else {}
+        self.origin = _called(self.code) if ours and not name.startswith(_INTERNAL) else ""
+        self.is_method = self.code is _MODULE_CALL or self.code.co_name in ("forward", "step")
+        self.phase = "optimizer" if self.code.co_name == "step" and name.startswith(_OPTIMIZERS) else ""
+
+
 class Locations:
     """The current place in the user's code, and what is called there. Each instruction is looked up once.
 
@@ -29,8 +48,7 @@ class Locations:
     """
 
     def __init__(self) -> None:
-        # By code: the places of its instructions; None for code of this package, with its name.
-        self._known: dict[int, tuple[types.CodeType, dict[Any, Location] | None, str]] = {}
+        self._known: dict[int, _Code] = {}  # by id
         self._paths: dict[tuple[int, ...], tuple[list[weakref.ref[Module]], str]] = {}
         self.visited = Location()
 
@@ -45,24 +63,22 @@ class Locations:
             code = frame.f_code
             known = self._known.get(id(code))
             if known is None:
-                module_name = frame.f_globals.get("__name__", "")
-                ours = module_name.startswith(_PACKAGE) and not module_name.startswith(_COMMANDS)
-                public = ours and not module_name.startswith(_INTERNAL)
-                known = self._known[id(code)] = code, None if ours else {}, _called(code) if public else ""
-            places = known[1]
+                known = self._known[id(code)] = _Code(frame)
+            places = known.places
             if places is not None:
-                path = self._path(frame, calls)
-                key = frame.f_lasti, module or origin or operation, self.visited, self.visited.origin, self.visited.module, path
-                if key not in places:
-                    places[key] = self._place(f"{code.co_filename}:{frame.f_lineno}", key[1], path, phase)
-                return places[key]
-            if code is _MODULE_CALL:
-                calls.append(frame.f_locals["self"])
-            if code.co_name == "step" and frame.f_globals["__name__"].startswith(_OPTIMIZERS):
-                phase = "optimizer"
-            if code.co_name in ("forward", "step") and not module:
-                module = _snake(type(frame.f_locals.get("self")).__name__)
-            origin = known[2] or origin
+                path, visited = self._path(frame, calls), self.visited
+                key = frame.f_lasti, module or origin or operation, visited, visited.origin, visited.module, path
+                place = places.get(key)
+                if place is None:
+                    place = places[key] = self._place(f"{code.co_filename}:{frame.f_lineno}", key[1], path, phase)
+                return place
+            if known.is_method:
+                if code is _MODULE_CALL:
+                    calls.append(frame.f_locals["self"])
+                elif not module:
+                    module = _snake(type(frame.f_locals.get("self")).__name__)
+                phase = known.phase or phase
+            origin = known.origin or origin
             frame = frame.f_back
         return Location()
 

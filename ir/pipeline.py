@@ -27,6 +27,7 @@ from .passes.masks import compute_at_masks
 from .passes.name import name_kernels
 from .passes.pairs import complex_as_pairs
 from .passes.permutes import hoist_permutes
+from .passes.products import find_products
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
 from .passes.shifted import repeat_shifted
@@ -62,6 +63,7 @@ COMPILE: tuple[Pass, ...] = (
     expand,  # after cse, which would merge a gradient's recomputations with the stored values
     divide,  # after the last cse, for the same reason
     adjoin_parts,  # after the two passes that concatenate parts
+    find_products,  # after the simplifications, which bring broadcasts next to what reads them
     hoist_permutes,  # after cse, because it asks for a value's other readers
     batch_products,  # after the simplifications, which reveal common operands of products, and before fusion
     sum_dots,  # after batch_products, which looks for products; before the passes that look at what remains of them

@@ -101,10 +101,14 @@ def _is_worth_it(nodes: Sequence[Node]) -> bool:
     inputs = [x for n in nodes for x in n.span.inputs]
     if any(x.device is not None or (x.source.is_number and x.source.index in leaf.late_numbers) for x in inputs):
         return False
-    rows = [[(row.primitive, row.attributes, row.types) for row in n.rows.values()] for n in flushes]
-    count, different = sum(map(len, rows)), sum(map(len, {tuple(r): r for r in rows}.values()))
+    count = sum(len(n.rows) for n in flushes)
+    if count > _MOST:
+        return False
+    lengths = {
+        hash(tuple([(row.primitive, row.attributes, row.types) for row in n.rows.values()])): len(n.rows) for n in flushes
+    }
     changed = sum(inputs[i].type.nbytes for i in closing.ending.updates)
-    return count <= min(_MOST, _REPEATED * different + _FEW) and changed <= _COPIED * len(flushes)
+    return count <= _REPEATED * sum(lengths.values()) + _FEW and changed <= _COPIED * len(flushes)
 
 
 def _seen(node: Node, after: Node) -> Any:

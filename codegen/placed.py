@@ -2,6 +2,7 @@
 
 A loop over the rows of a matrix has a fusion for each row. Generating the nest takes longer than everything else that
 happens to such a fusion, and the nests are equal: the text of a kernel depends on the start of a slice only if it is 0 or 1.
+That is kept for slices such as ``x[1:]``, but an index, a slice of one element, may be any number.
 """
 
 from __future__ import annotations
@@ -24,9 +25,15 @@ class _Starts:
         self.numbers: dict[int, int] = {}
 
     def of(self, op: Op) -> tuple[int, ...]:
-        """The starts of a slice, with ``PLACE`` and a number for each that is not 0 or 1."""
-        numbers = self.numbers
-        return tuple([s if s < 2 else PLACE + numbers.setdefault(s, len(numbers)) for s in op.attrs["starts"]])
+        """The starts of a slice, with ``PLACE`` and a number for each, but for 0 and 1 of slices that are longer than 1."""
+        numbers, starts = self.numbers, op.attrs["starts"]
+        longer = [b - a != 1 or n == 1 for n, a, b in zip(op.operands[0].shape, starts, op.attrs["stops"], strict=True)]
+        return tuple(
+            [
+                s if s < 2 and is_longer else PLACE + numbers.setdefault(s, len(numbers))
+                for s, is_longer in zip(starts, longer, strict=True)
+            ]
+        )
 
 
 def _spans(op: Op) -> tuple[int, ...]:

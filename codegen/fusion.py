@@ -110,18 +110,19 @@ def chain_of(v: Value) -> list[Op]:
     return ops
 
 
-def is_read_in_place(body: Graph, v: Value) -> bool:
-    """True if a value inside a kernel, and all that is computed from it, are read only at the element that is computed."""
-    computed = {v}
-    for op in body.ops:
-        if not computed.isdisjoint(op.operands):
-            if op.primitive is write_slice and op.operands[0] not in computed:
-                continue
-            unit = op.primitive is reshape and is_unit_reshape(op.operands[0].shape, op.result.shape)
-            if not unit and op.primitive.kind is not Kind.ELEMENTWISE:
-                return False
-            computed.update(op.results)
-    return True
+def read_elsewhere(body: Graph) -> set[Value]:
+    """The values inside a kernel that are read at other elements than the one that is computed, or that others are computed
+    from which are.
+    """
+    found: set[Value] = set()
+    for op in reversed(body.ops):
+        if op.primitive is write_slice:
+            found.add(op.operands[0])
+            continue
+        unit = op.primitive is reshape and is_unit_reshape(op.operands[0].shape, op.result.shape)
+        if not (unit or op.primitive.kind is Kind.ELEMENTWISE) or not found.isdisjoint(op.results):
+            found.update(op.operands)
+    return found
 
 
 def _with_memory(body: Graph, writes: Sequence[int]) -> Graph:
@@ -134,6 +135,7 @@ def _with_memory(body: Graph, writes: Sequence[int]) -> Graph:
     new = {v: builder.input(v.type, v.name) for v in body.inputs}
     memory: dict[Op, Value] = {}  # for the first write of each array
     replaced: dict[tuple[Value, Region], Value] = {}
+    elsewhere = read_elsewhere(body)
     for i in writes:
         chain = chain_of(body.outputs[i])
         (x, _) = chain[0].operands
@@ -143,7 +145,7 @@ def _with_memory(body: Graph, writes: Sequence[int]) -> Graph:
         operands = [new[v] for v in op.operands]
         if op in memory:
             operands[0] = memory[op]
-        elif op.primitive is slice_ and (op.operands[0], region_of(op)) in replaced and is_read_in_place(body, op.result):
+        elif op.primitive is slice_ and (op.operands[0], region_of(op)) in replaced and op.result not in elsewhere:
             operands[0] = replaced[op.operands[0], region_of(op)]
         new[op.result] = builder.add(op.primitive, operands, op.attrs, [op.result.type], op.loc)[0]
     return builder.finish([new[v] for v in body.outputs])

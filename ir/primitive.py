@@ -169,7 +169,7 @@ class Primitive:
     def is_elementwise(self) -> bool:
         return self.kind is Kind.ELEMENTWISE
 
-    @property
+    @functools.cached_property
     def has_kernel(self) -> bool:
         """True if kernels can be generated for it."""
         return self.kind is not Kind.HOST and (self.kind is not Kind.ELEMENTWISE or self.scalar is not None)

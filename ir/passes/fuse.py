@@ -313,13 +313,13 @@ class _Emitter:
         for op in ops:
             if op.primitive is slice_:  # of the array to be written, not of an older value in the same memory
                 x = next((x for x in writes if self.planner.hazards.is_same(op.operands[0], x, region_of(op))), op.operands[0])
-                (inner[op.result],) = body.append(slice_, [operand(x)], op.attrs, op.loc)
+                (inner[op.result],) = body.add(slice_, [operand(x)], op.attrs, [op.result.type], op.loc)
                 continue
             operands = [operand(v) for v in op.operands[is_write(op) :]]
             if is_write(op):  # of an array in memory, perhaps with other writes by this kernel
                 x = op.operands[0]
                 operands.insert(0, inner[x] if x in inner and x.op is not None and is_write(x.op) else stored(x))
-            results_inside = body.append(op.primitive, operands, op.attrs, op.loc)
+            results_inside = body.add(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
             for old, new in zip(op.results, results_inside, strict=True):
                 new.name = old.name
                 inner[old] = new

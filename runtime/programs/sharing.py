@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...codegen.fusion import chain_of, is_read_in_place, written
+from ...codegen.fusion import chain_of, read_elsewhere, written
 from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.ops import RENAMING, adjoin, constant, fusion, named, set_at, slice_
 from ...ir.regions import Noted, Region, region_of, whole
@@ -121,6 +121,7 @@ def _regions(op: Op) -> list[list[tuple[Region, int | None]]]:
         starts.add(chain[0])
         found[x].append((whole(x.shape), i))
         replaced |= {(x, region_of(write)): i for write in chain}
+    elsewhere = read_elsewhere(body)
     for v in body.outputs:
         if v in found:
             found[v].append((whole(v.shape), None))
@@ -130,7 +131,7 @@ def _regions(op: Op) -> list[list[tuple[Region, int | None]]]:
                 continue
             if o.primitive is slice_:
                 region = region_of(o)
-                found[x].append((region, replaced.get((x, region)) if is_read_in_place(body, o.result) else None))
+                found[x].append((region, replaced.get((x, region)) if o.result not in elsewhere else None))
             else:
                 found[x].append((whole(x.shape), None))
     return [found[x] for x in body.inputs]

@@ -15,7 +15,6 @@ from typing import Any, Concatenate, Generic, overload
 from ..core.context import context
 from ..core.warning import warn
 from ..ir.graph import Graph, Value
-from ..ir.pipeline import collector_paused
 from . import switches
 from .afterwards import learn_from_hooks
 from .alike import Classes, classes, left_behind, told_apart
@@ -357,7 +356,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         if self._records_on(key, call, args, kwargs):
             return self._run_eagerly(args, kwargs)
         self._recorded += 1
-        with Recording(self._name, call) as recording, collector_paused():  # no part of the graph is garbage
+        with Recording(self._name, call) as recording:
             if recording.is_alone:
                 return self._recorded_call(recording, key, call, args, kwargs)
         return self._run_eagerly(args, kwargs)

@@ -16,6 +16,7 @@ from ..autograd.hooks import RemovableHandle
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.interp import using
+from ..ir.pipeline import collector_paused
 from ..runtime.interrupts import gated
 from .announce import Announcing
 from .arrays import RuntimeArray
@@ -46,7 +47,7 @@ class Recording:
     """A run of a function in which numbers among the arguments, and in slots, are dynamic numbers.
 
     It changes objects that the function reaches, and restores them: it is used in a ``with`` block, in which signal
-    handlers run only while the function itself does.
+    handlers run only while the function itself does, and the garbage collector does not run.
 
     is_alone  whether it may run: one thread records at a time
     before    the contents of everything that the run can change
@@ -72,16 +73,18 @@ class Recording:
             elif not self.recorder.knows(t):
                 self.recorder.input(t, Source("argument", i))
         self.recorder.array_arguments = list(call.arrays.values())
-        self._signals = gated(apart)
+        self._signals, self._collector = gated(apart), collector_paused()  # no part of the graph is garbage
 
     def __enter__(self) -> Recording:
         self._gate = self._signals.__enter__()
+        self._collector.__enter__()
         self.is_alone = _turn.acquire(blocking=False)
         return self
 
     def __exit__(self, *error: Any) -> None:
         if self.is_alone:
             _turn.release()
+        self._collector.__exit__(None, None, None)
         self._signals.__exit__(*error)
 
     def run(self, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:

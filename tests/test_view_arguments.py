@@ -1,5 +1,6 @@
 """Traced functions that change arguments which are views of tensors that they do not reach."""
 
+import numpy as np
 import pytest
 
 import tracer
@@ -106,3 +107,76 @@ def test_a_base_that_is_an_argument_is_changed_with_the_view():
     for _ in range(4):
         x, y = tracer.arange(16.0), tracer.arange(16.0)
         assert tracer.equal(traced(x[:8], x), f(y[:8], y)) and tracer.equal(x, y)
+
+
+def doubled(a):
+    a.mul_(2)
+    a[0] += 1
+
+
+def shifted(a):
+    a[1:] += a[:-1]
+    return a.sum(0)
+
+
+def centred(a):
+    if a.sum() > 0:
+        a -= a.mean()
+    return a
+
+
+STRIDED = {
+    "transposed": lambda: tracer.arange(12.0).reshape(3, 4).T,
+    "columns": lambda: tracer.arange(24.0).reshape(4, 6)[:, 1:4],
+    "every second row": lambda: tracer.arange(24.0).reshape(8, 3)[::2],
+    "permuted": lambda: tracer.arange(24.0).reshape(2, 3, 4).permute(2, 0, 1),
+    "of an array by columns": lambda: tracer.from_numpy(np.asfortranarray(np.arange(12.0).reshape(3, 4))),
+    "whole numbers": lambda: tracer.arange(12).reshape(3, 4).T,
+    "16 bits": lambda: tracer.arange(12).reshape(3, 4).to(tracer.bfloat16).T,
+}
+
+
+@pytest.mark.parametrize("function", [doubled, shifted, centred])
+@pytest.mark.parametrize("name", STRIDED)
+def test_memory_that_is_not_contiguous_is_changed_in_place(function, name):
+    if function is centred and not STRIDED[name]().is_floating_point():
+        return
+    traced = tracer.trace(function)
+    for _ in range(8):  # also along a joined path
+        given, expected = STRIDED[name](), STRIDED[name]()
+        result, wanted = traced(given), function(expected)
+        assert same(given, expected) and given.stride() == expected.stride()
+        assert given._base is None or same(given._base, expected._base)
+        assert result is wanted is None or (same(result, wanted) and (result is given) == (wanted is expected))
+    assert traced.cache_info().replays >= 6 and not traced.eager_reasons
+
+
+def test_captured_views_are_changed_in_place():
+    grid = tracer.arange(12.0).reshape(3, 4)
+    rows = [tracer.zeros(12).view(3, 4)]
+
+    class Running(tracer.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("average", tracer.zeros(3, 4).T)
+
+        def forward(self, x):
+            self.average.mul_(0.5).add_(x.T)
+            return self.average * 2
+
+    module, eager = Running(), Running()
+
+    def f(x):
+        grid.add_(x)
+        rows[0][1] += x[1]
+        return module(x) + grid.T
+
+    traced = tracer.trace(f)
+    total = tracer.arange(12.0).reshape(3, 4)
+    for k in range(5):
+        x = tracer.full((3, 4), float(k))
+        total += x
+        assert tracer.equal(traced(x), eager(x) + total.T)
+        assert tracer.equal(grid, total) and rows[0][1].tolist() == [k * (k + 1) / 2] * 4
+        assert tracer.equal(module.average, eager.average)
+    assert not traced.eager_reasons

@@ -91,6 +91,7 @@ class Ending:
     entered   the values computed by operations with separate graph nodes
     hooks     hooks that wait for gradients
     contexts  the objects on the ``ctx`` of applications of custom operations, by name
+    strided   the inputs that are changed in place and not contiguous: their new values are copied
     """
 
     build: Build
@@ -108,6 +109,7 @@ class Ending:
     hooks: list[Hook]
     contexts: list[tuple[int, str, Build]]
     device: Any  # on which a replay computes; None is the CPU
+    strided: frozenset[int] = frozenset()
 
     @property
     def changes(self) -> bool:

@@ -132,7 +132,8 @@ class Closing:
             self.outputs.append((k, k in taken, j in ending.followed))
             taken.add(k)
         in_place = not may_fail and not ending.followed
-        self.in_place = {i: k for i, k in ending.updates.items() if in_place and k in last and i not in read}
+        apart = read | ending.strided
+        self.in_place = {i: k for i, k in ending.updates.items() if in_place and k in last and i not in apart}
         self.copied = [(i, k, k in inputs) for i, k in ending.updates.items() if i not in self.in_place]
         self.changed = frozenset(ending.updates)
         self.counters: list[tuple[list[int], int]] | None = None
@@ -307,7 +308,9 @@ class PathRun:
         for x, i in loose:
             if i in changed and not x.source.is_number:
                 t = _tensor_of(x.source, self.call)
-                if t is None or not t._data.flags.writeable or not t._data.flags.c_contiguous:
+                if t is None or not t._data.flags.writeable:
+                    raise Unseen(node)
+                if not t._data.flags.c_contiguous and i not in closing.ending.strided:
                     raise Unseen(node)
         if any(x.source.kind == "grad" or x.source.is_held for x, _ in loose):
             all_inputs = [(i, x.source) for n, _ in spans for i, x in enumerate(n.all, n.before) if not x.source.is_number]

@@ -423,7 +423,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
         """Turns a recording into a trace, or one of the paths of a tree."""
-        if not recorder.branches and not recorder.alike.first and not ending.hooks:
+        if not (recorder.branches or recorder.alike.first or ending.hooks or ending.strided):
             trace = Trace(recorder, ending)
             trace.kept, trace.recorded_in = weakened(call.kept), perf_counter() - recorder.started
             others = [x for x in self.traces.get(key, ()) if not (isinstance(x, Tree) and x.needs_the_same)]

@@ -333,7 +333,7 @@ class Results:
         order = sorted(range(t.ndim), key=lambda d: -t._data.strides[d])
         self.outputs.append(self.recorder.build.bind(P.permute, [value], {"axes": tuple(order)}))
         back = tuple(map(order.index, range(t.ndim)))
-        return _tensor_once((id(t), True), t._requires_grad, output, lambda whole: P.permute(whole, axes=back))
+        return _tensor_once((id(t), True), t._requires_grad, output, lambda whole: _in_order(whole, back))
 
     def _new_output(self, t: Tensor, shown: Tensor) -> int:
         k = self._numbers[id(t)] = len(self.outputs)
@@ -397,6 +397,12 @@ def _tensor_once(key: Any, follows: bool, base: Build, view: Callable[[Tensor], 
         return run.made[key]
 
     return Build(build, lambda writer: writer.once(key, lambda _: f"{writer.constant(make)}({base.write(writer)})"))
+
+
+def _in_order(whole: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """A tensor with other axes first. It is no view, unless it needs the history of one."""
+    t: Tensor = P.permute(whole, axes=axes)
+    return t if t._requires_grad else wrap(t._data)
 
 
 def _with_attributes(key: int, build: Build, own: dict[str, Build]) -> Build:

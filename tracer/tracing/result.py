@@ -102,6 +102,7 @@ def finish(
     ending = Ending(
         *(build, results.outputs, followed, updates, changed, grads, leaves, flags, effects, recorder.prints, new_memory),
         *(results.entered_values, registered, on_contexts, device),
+        frozenset(i for i in updates if not recorder.inputs[i]._data.flags.c_contiguous),
     )
     if followed and not known and not all(whole(recorder, ending).reached):
         recorder.reason = f"it returns a result whose gradient reaches nothing: {_DETACH}"
@@ -168,8 +169,10 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
             raise Unreplayable(
                 f"it reads the gradient{_used(recorder, i)} of a tensor {nowhere}: pass the tensor as an argument"
             )
-        if id(t) in recorder.written and not t._data.flags.c_contiguous:
-            raise Unreplayable(f"it changes a tensor{_made(recorder, t)} whose memory is not contiguous: pass t.contiguous()")
+        if id(t) in recorder.written and device_of(t._data) is not None and not t._data.flags.c_contiguous:
+            raise Unreplayable(
+                f"it changes a tensor{_made(recorder, t)} whose memory on a device is not contiguous: pass t.contiguous()"
+            )
         if id(t) in recorder.written and t._grad_fn is not None:
             raise Unreplayable(
                 f"it changes in place{_made(recorder, t)} a tensor that autograd follows: change a copy, or t.detach()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..core.tensor import Tensor
@@ -27,30 +28,31 @@ class Known:
 class Roots:
     """Finds the tensor through which a function has the memory of a view.
 
-    That is the tensor of which it is a view, as a rule. But an argument may be a view of a tensor that the function does not
-    reach, as in ``f(x.reshape(8, 2))``: then it is the argument. What others see of that memory, they see in a replay too.
+    That is the tensor of which it is a view, as a rule. But an argument, or what a name refers to, may be a view of a tensor
+    that the function does not reach, as in ``f(x.reshape(8, 2))``: then it is the view. What others see of that memory, they
+    see in a replay too.
     """
 
     def __init__(self) -> None:
-        self._arguments: set[int] = set()  # by id: views of tensors that the function does not reach
+        self._views: set[int] = set()  # by id: views of tensors that the function does not reach
 
     def look_at(self, call: Call) -> None:
-        views = [t for t in call.tensors if t._view is not None and not t.requires_grad]
-        if not views:
-            return
-        reached = {id(t) for t in call.tensors} | call.reached.keys()
+        reached = {id(t): t for t in call.tensors} | call.reached
         for environment in call.environments:
-            reached |= environment.captured.keys()
-        for t in views:
-            chain, at = set(), t
-            while at._view is not None:
-                at = at._viewed()[0]
-                chain.add(id(at))
-            if chain.isdisjoint(reached):
-                self._arguments.add(id(t))
+            reached |= environment.captured
+        for t in reached.values():
+            if t._view is not None and not t.requires_grad and reached.keys().isdisjoint(_chain(t)):
+                self._views.add(id(t))
 
     def of(self, t: Tensor) -> Tensor:
         """The tensor through which the function has the memory of ``t``."""
-        while t._view is not None and id(t) not in self._arguments:
+        while t._view is not None and id(t) not in self._views:
             t = t._viewed()[0]
         return t
+
+
+def _chain(t: Tensor) -> Iterator[int]:
+    """The ids of the tensors of which a tensor is a view."""
+    while t._view is not None:
+        t = t._viewed()[0]
+        yield id(t)

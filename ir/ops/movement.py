@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -268,8 +269,15 @@ def _slice_update(x: Any, v: Any, starts: Shape, stops: Shape, steps: Shape) -> 
     return y
 
 
-def _inside(i: str, start: int, step: int, count: str, param: Param) -> tuple[list[str], str]:
-    """Conditions that ``i`` is one of start, start+step, ... (count of them), and its position among them."""
+def _inside(i: str, start: int, step: int, n: int, param: Param) -> tuple[list[str] | None, str]:
+    """Conditions that ``i`` is one of start, start+step, ... (``n`` of them), and its position among them; None if it is not.
+
+    It is known of a number, an index of an unrolled axis.
+    """
+    if i.isdecimal():
+        at, rest = divmod(int(i) - start, step)
+        return ([] if rest == 0 and 0 <= at < n else None), str(at)
+    count = param(n)
     position = i if start == 0 else f"({i} - {param(start)})"
     tests = [f"{position} >= 0"] if start else []
     if step != 1:
@@ -286,10 +294,14 @@ def _slice_update_pieces(index: tuple[str, ...], types: list[TensorType], attrs:
         if (a, s, n) == (0, 1, whole):
             inner.append(i)
             continue
-        conditions, position = _inside(i, a, s, param(n), param)
+        conditions, position = _inside(i, a, s, n, param)
+        if conditions is None:
+            return [Piece(0, tuple(index))]
         tests += conditions
         inner.append(position)
-    return [Piece(1, tuple(inner), " and ".join(tests) or None), Piece(0, tuple(index))]
+    if not tests:
+        return [Piece(1, tuple(inner))]
+    return [Piece(1, tuple(inner), " and ".join(tests)), Piece(0, tuple(index))]
 
 
 _SLICE_UPDATE_RULES = (
@@ -385,10 +397,14 @@ def _pad_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any
         if lo == hi == gap == 0:
             inner.append(i)
             continue
-        conditions, position = _inside(i, lo, gap + 1, param(n), param)
+        conditions, position = _inside(i, lo, gap + 1, n, param)
+        if conditions is None:
+            return [Piece(None, value=attrs["value"])]
         tests += conditions
         inner.append(position)
-    return [Piece(0, tuple(inner), " and ".join(tests) or None), Piece(None, value=attrs["value"])]
+    if not tests:
+        return [Piece(0, tuple(inner))]
+    return [Piece(0, tuple(inner), " and ".join(tests)), Piece(None, value=attrs["value"])]
 
 
 def _pad_vjp(g: Any, x_type: TensorType, low: Shape, interior: Shape) -> Any:
@@ -469,6 +485,12 @@ def _parts_of(axis: int, *shapes: Shape) -> list[dict[str, Shape]]:
 
 def _concatenate_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
     axis, start, pieces = attrs["axis"], 0, []
+    if index[axis].isdecimal():  # of an unrolled axis
+        at = int(index[axis])
+        ends = itertools.accumulate(t.shape[axis] for t in types)
+        k, end = next((k, end) for k, end in enumerate(ends) if at < end)
+        here = str(at - end + types[k].shape[axis])
+        return [Piece(k, tuple(here if i == axis else e for i, e in enumerate(index)))]
     for k, t in enumerate(types):
         here = index[axis] if start == 0 else f"({index[axis]} - {param(start)})"
         inner = tuple(here if i == axis else e for i, e in enumerate(index))

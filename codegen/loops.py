@@ -41,6 +41,7 @@ from ..ir.ops import (
     uniform,
     where,
 )
+from ..ir.ops.movement import near_axes
 from ..ir.ops.reduce import SHORT
 from ..ir.primitive import Kind, Piece
 from ..ir.regions import Region, region_of
@@ -217,7 +218,8 @@ class Lowering:
         """
         key = x, region
         if key not in self._places:
-            self._places[key] = [(self.param(r.start), self.param(r.step)) for r in region]
+            params = [str if near else self.param for near in near_axes(x.shape)]
+            self._places[key] = [(param(r.start), param(r.step)) for r, param in zip(region, params, strict=True)]
         places = []
         moving = iter([i for i, n in zip(index, shape, strict=True) if n != 1])
         for r, (start, step) in zip(region, self._places[key], strict=True):

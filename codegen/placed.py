@@ -1,8 +1,8 @@
 """Fusions that differ only in where their slices begin: one kernel, which reads the starts from its arguments.
 
 A loop over the rows of a matrix has a fusion for each row. Generating the nest takes longer than everything else that
-happens to such a fusion, and the nests are equal: the text of a kernel depends on the start of a slice only if it is 0 or 1.
-That is kept for slices such as ``x[1:]``, but an index, a slice of one element, may be any number.
+happens to such a fusion, and the nests are equal: the text of a kernel depends on the start of a slice only if it is 0 or 1,
+or that along a short last axis. An index, a slice of one element, may be any number.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from ..ir.graph import Graph, Op, Rewriter
 from ..ir.ops import slice_, write_slice
+from ..ir.ops.movement import near_axes
 
 PLACE = 1 << 62  # this and larger numbers stand for starts; no extent or stride is as large
 
@@ -25,15 +26,13 @@ class _Starts:
         self.numbers: dict[int, int] = {}
 
     def of(self, op: Op) -> tuple[int, ...]:
-        """The starts of a slice, with ``PLACE`` and a number for each, but for 0 and 1 of slices that are longer than 1."""
-        numbers, starts = self.numbers, op.attrs["starts"]
-        longer = [b - a != 1 or n == 1 for n, a, b in zip(op.operands[0].shape, starts, op.attrs["stops"], strict=True)]
-        return tuple(
-            [
-                s if s < 2 and is_longer else PLACE + numbers.setdefault(s, len(numbers))
-                for s, is_longer in zip(starts, longer, strict=True)
-            ]
-        )
+        """The starts of a slice, with ``PLACE`` and a number for each that is not part of a kernel's text."""
+        shape = op.operands[0].shape
+        rows = zip(op.attrs["starts"], _spans(op), shape, near_axes(shape), strict=True)
+        return tuple([s if near or (s < 2 and (span != 1 or n == 1)) else self._place(s) for s, span, n, near in rows])
+
+    def _place(self, start: int) -> int:
+        return PLACE + self.numbers.setdefault(start, len(self.numbers))
 
 
 def _spans(op: Op) -> tuple[int, ...]:

@@ -181,6 +181,23 @@ def begun_at(x: np.ndarray, starts: Shape, steps: Shape, shape: Shape) -> np.nda
     return whole[tuple(slice(a, None, s) for a, s in zip(starts, steps, strict=True))][tuple(map(slice, shape))]
 
 
+_NEAR = 8
+
+
+@functools.lru_cache(1 << 12)
+def near_axes(shape: Shape) -> tuple[bool, ...]:
+    """The axes that are short, with positions close to each other in memory, like the last one of an array of 3-vectors.
+
+    The start of a slice along such an axis is in a kernel's text: a vector may hold elements of several positions.
+    """
+    return tuple([n <= _NEAR and math.prod(shape[a + 1 :]) <= _NEAR for a, n in enumerate(shape)])
+
+
+def _slice_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any, Any], param: Param) -> list[Piece]:
+    rows = zip(index, attrs["starts"], attrs["steps"], near_axes(types[0].shape), strict=True)
+    return [Piece(0, tuple([_affine(i, a, s, str if near else param) for i, a, s, near in rows]))]
+
+
 def _affine(i: str, start: int, step: int, param: Param) -> str:
     scaled = i if step == 1 else f"{i} * {param(step)}"
     return scaled if start == 0 else f"({scaled} + {param(start)})"
@@ -208,9 +225,7 @@ slice_ = primitive(
     infer=_infer_slice,
     impl=_slice,
     vjp=(_slice_vjp,),
-    pieces=lambda index, types, attrs, param: [
-        Piece(0, tuple(_affine(i, a, s, param) for i, a, s in zip(index, attrs["starts"], attrs["steps"], strict=True)))
-    ],
+    pieces=_slice_pieces,
     put=lambda base, view, base_type, starts, stops, steps: slice_update(base, view, starts=starts, stops=stops, steps=steps),
 )
 

@@ -179,7 +179,7 @@ polygamma = elementwise(
 hypot = elementwise(
     "hypot",
     np.hypot,
-    None,
+    "hypot({a}, {b})",
     "a b",
     infer=floating,
     vjp=(lambda g, y, a: mul(g, div(a, y)), lambda g, y, b: mul(g, div(b, y))),
@@ -189,7 +189,7 @@ hypot = elementwise(
 logaddexp = elementwise(
     "logaddexp",
     np.logaddexp,
-    None,
+    "select({a} == {b}, {a} + {T}(0.6931471805599453), maximum({a}, {b}) + log1p(exp(-abs_({a} - {b}))))",
     "a b",
     infer=floating,
     vjp=(lambda g, a, b: mul(g, sigmoid(sub(a, b))), lambda g, a, b: mul(g, sigmoid(sub(b, a)))),
@@ -197,7 +197,7 @@ logaddexp = elementwise(
 logaddexp2 = elementwise(
     "logaddexp2",
     np.logaddexp2,
-    None,
+    "select({a} == {b}, {a} + {T}(1.0), maximum({a}, {b}) + log1p(exp2(-abs_({a} - {b}))) * {T}(1.4426950408889634))",
     "a b",
     infer=floating,
     vjp=(

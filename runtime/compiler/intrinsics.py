@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
-from ...codegen import circular, error, powers, special
+from ...codegen import circular, error, powers, remainders, special
 from ...codegen.contraction import CONTRACTED
 from ...codegen.math import FUNCTIONS
 from ...ir.ops.source import DIGITS, GOLDEN, STREAMS
@@ -283,10 +283,6 @@ def _elementary(name: str, function: Callable[..., Any]) -> Intrinsic:
     return call
 
 
-def fmod(builder: Builder, a: Scalar, b: Scalar) -> Scalar:
-    return Scalar(builder.frem(a.value, b.value), a.dtype)
-
-
 def abs_(builder: Builder, x: Scalar) -> Scalar:
     if x.dtype.is_floating_point:
         return _call(builder, "fabs", x)
@@ -443,7 +439,7 @@ def _bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
 
 _SHORTS = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64")
 DTYPES: dict[str, DType] = {short: dtype_named(short) for short in _SHORTS}
-_BRANCHING = (*circular.BRANCHING, *special.BRANCHING)
+_BRANCHING = (*circular.BRANCHING, *special.BRANCHING, *remainders.BRANCHING)
 ELEMENTARY: tuple[dict[str, Any], ...] = (
     FUNCTIONS,
     circular.FUNCTIONS,
@@ -451,14 +447,12 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
     error.FUNCTIONS,
     powers.FUNCTIONS,
     powers.BINARY,
+    remainders.BINARY,
     special.FUNCTIONS,
 )
 PRODUCTS = ("gemm_", "contract_", "direct_", "winograd_", "gradient_")  # how the names of products begin
 INTRINSICS: dict[str, Intrinsic] = {
-    **{
-        f.__name__: f
-        for f in (load, store, prefetch, accumulate, real, ordered, select, fmod, abs_, floor_div, floor_mod, int_pow)
-    },
+    **{f.__name__: f for f in (load, store, prefetch, accumulate, real, ordered, select, abs_, floor_div, floor_mod, int_pow)},
     **{f.__name__: f for f in (check_index, check_divisor)},
     "maximum": _extremum("maximum", ">"),
     "minimum": _extremum("minimum", "<"),
@@ -484,7 +478,7 @@ def operand_count(name: str) -> int:
     if name.startswith(PRODUCTS):
         return 7 + CONTRACTED
     if any(name in table for table in ELEMENTARY):
-        return 2 if name in circular.BINARY or name in powers.BINARY else 1
+        return 2 if any(name in module.BINARY for module in (circular, powers, remainders)) else 1
     kinds = [p.kind for p in inspect.signature(INTRINSICS[name]).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return 1

@@ -116,20 +116,5 @@ def cbrt(m: Arithmetic, x: Value) -> Value:
     return m.select(a < float("inf"), m.select(a == 0.0, x, value), x)
 
 
-def hypot(m: Arithmetic, x: Value, y: Value) -> Value:
-    """sqrt(x^2 + y^2), without overflow: in 64 bits by the ratio of the smaller to the larger one."""
-    infinity = float("inf")
-    a, b = m.absolute(x), m.absolute(y)
-    if m.bits == 32:
-        w = m.wide
-        c, d = w.widened(a), w.widened(b)
-        value = m.narrowed(w.sqrt(w.fma(c, c, d * d)))
-    else:
-        large, small = m.select(a < b, b, a), m.select(a < b, a, b)
-        ratio = small / m.select(large == 0.0, m.real(1.0), large)
-        value = large * m.sqrt(m.fma(ratio, ratio, m.real(1.0)))
-    return m.select((a == infinity) | (b == infinity), m.real(infinity), value)
-
-
 FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {"cbrt": cbrt}
-BINARY: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {"pow_": pow_, "hypot": hypot}
+BINARY: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {"pow_": pow_}

@@ -27,6 +27,7 @@ from .passes.masks import compute_at_masks
 from .passes.name import name_kernels
 from .passes.pairs import complex_as_pairs
 from .passes.permutes import hoist_permutes
+from .passes.positions import find_positions
 from .passes.products import find_products
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
@@ -58,6 +59,7 @@ COMPILE: tuple[Pass, ...] = (
     undetach,  # first: compiled graphs are not differentiated, so a value and its detached copy are equal from here on
     complex_as_pairs,  # before the simplifications, which simplify the formulas
     widen,  # before the simplifications: later passes see no 16-bit arithmetic
+    find_positions,  # before cse, which finds that an extremum and its position are asked for
     *SIMPLIFY,
     compute_at_masks,  # after cse, which finds equal masks; before fuse, which stores what has been selected
     expand,  # after cse, which would merge a gradient's recomputations with the stored values
@@ -80,7 +82,8 @@ COMPILE: tuple[Pass, ...] = (
 )
 
 COMPILE_FOR_GRIDS: tuple[Pass, ...] = (
-    *(p for p in COMPILE[: COMPILE.index(fuse)] if p not in (sum_dots, contract_views)),  # a library's products, of matrices
+    # A library's products are those of matrices; a thread of a GPU compares pairs of an element and its position.
+    *(p for p in COMPILE[: COMPILE.index(fuse)] if p not in (sum_dots, contract_views, find_positions)),
     join_epilogues,  # after batch_products, which looks for products; before fuse, which would compute what it joins
     *COMPILE[COMPILE.index(fuse) : COMPILE.index(block_reductions)],
     cut_long_rows,  # before block_reductions, which looks for kernels that only reduce

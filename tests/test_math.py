@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tracer.codegen import circular, error, math, powers, remainders, special
+from tracer.codegen import binary, circular, error, math, powers, special
 from tracer.ir.primitive import PRIMITIVES
 from tracer.runtime.compiler import compile as compiler
 from tracer.runtime.support.objects import address
@@ -160,11 +160,11 @@ def _exact(name: str, x: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(x), x, np.copysign(value, x))
 
 
-BINARY = {"atan2": np.arctan2, "pow_": np.power, "hypot": np.hypot, "fmod": np.fmod}
+BINARY = {"atan2": np.arctan2, "pow_": np.power, "hypot": np.hypot, "fmod": np.fmod, "copysign": np.copysign}
 
 
 def test_every_function_of_two_numbers_is_tested():
-    assert BINARY.keys() == {**circular.BINARY, **powers.BINARY, **remainders.BINARY}.keys()
+    assert BINARY.keys() == {**circular.BINARY, **powers.BINARY, **binary.BINARY}.keys()
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

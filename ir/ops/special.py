@@ -227,7 +227,7 @@ fmod = elementwise(
 copysign = elementwise(
     "copysign",
     np.copysign,
-    None,
+    "copysign({a}, {b})",
     "a b",
     infer=floating,
     vjp=(lambda g, a, b: mul(g, mul(sign(a), copysign(where(eq(a, 0), 0.0, _one(a)), b))), lambda g: mul(g, 0)),
@@ -256,7 +256,8 @@ def _heaviside(a: Any, b: Any) -> Any:
     return np.where(np.equal(a, 0), b, np.greater(a, 0)).astype(dtype)
 
 
-heaviside = elementwise("heaviside", _heaviside, None, "a b", vjp=(underivable("heaviside"),) * 2, real=True)
+_STEP = "select({a} == {T}(0), {b}, {T}(select({a} > {T}(0), 1, 0)))"
+heaviside = elementwise("heaviside", _heaviside, _STEP, "a b", vjp=(underivable("heaviside"),) * 2, real=True)
 zeta = elementwise(
     "zeta",
     lambda a, b: _zeta(a, b),
@@ -267,8 +268,11 @@ zeta = elementwise(
 )
 gcd = elementwise("gcd", np.gcd, None, "a b", infer=numeric)
 lcm = elementwise("lcm", np.lcm, None, "a b", infer=numeric)
-shift_left = elementwise("shift_left", np.left_shift, None, "a b", infer=numeric)
-shift_right = elementwise("shift_right", np.right_shift, None, "a b", infer=numeric)
+# In 64 bits, in which a shift by less than 0 or more than 63 has no meaning: all digits are gone.
+_SHIFTS = "({b} >= 0) & ({b} < 64)"
+_LEFT = f"select({_SHIFTS}, {{a}} << select({_SHIFTS}, {{b}}, 0), 0)"
+shift_left = elementwise("shift_left", np.left_shift, _LEFT, "a b", infer=numeric)
+shift_right = elementwise("shift_right", np.right_shift, f"{{a}} >> select({_SHIFTS}, {{b}}, 63)", "a b", infer=numeric)
 gammainc = elementwise(
     "gammainc", _scipy("gammainc"), None, "a b", infer=floating, vjp=(None, lambda g, a, b: mul(g, _density(a, b)))
 )

@@ -54,7 +54,7 @@ def _meaning() -> str:
     support = ("driver", "team", "gemm", "contraction", "direct", "winograd", "winograd_gradient")
     files += [here.parent / "support" / f"{name}.py" for name in support]
     files.append(here.parent / "programs" / "timing.py")
-    files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "remainders", "special", "contraction")]
+    files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "binary", "special", "contraction")]
     # Numba's version, without importing Numba, or the package metadata, which takes as long as a small kernel.
     numba = find_spec("numba")
     files += [Path(place) / "_version.py" for place in (numba.submodule_search_locations if numba else None) or ()]

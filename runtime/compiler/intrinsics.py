@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
-from ...codegen import circular, error, powers, remainders, special
+from ...codegen import binary, circular, error, powers, special
 from ...codegen.contraction import CONTRACTED
 from ...codegen.math import FUNCTIONS
 from ...ir.ops.source import DIGITS, GOLDEN, STREAMS
@@ -439,7 +439,7 @@ def _bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
 
 _SHORTS = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64")
 DTYPES: dict[str, DType] = {short: dtype_named(short) for short in _SHORTS}
-_BRANCHING = (*circular.BRANCHING, *special.BRANCHING, *remainders.BRANCHING)
+_BRANCHING = (*circular.BRANCHING, *special.BRANCHING, *binary.BRANCHING)
 ELEMENTARY: tuple[dict[str, Any], ...] = (
     FUNCTIONS,
     circular.FUNCTIONS,
@@ -447,7 +447,7 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
     error.FUNCTIONS,
     powers.FUNCTIONS,
     powers.BINARY,
-    remainders.BINARY,
+    binary.BINARY,
     special.FUNCTIONS,
 )
 PRODUCTS = ("gemm_", "contract_", "direct_", "winograd_", "gradient_")  # how the names of products begin
@@ -478,7 +478,7 @@ def operand_count(name: str) -> int:
     if name.startswith(PRODUCTS):
         return 7 + CONTRACTED
     if any(name in table for table in ELEMENTARY):
-        return 2 if any(name in module.BINARY for module in (circular, powers, remainders)) else 1
+        return 2 if any(name in module.BINARY for module in (circular, powers, binary)) else 1
     kinds = [p.kind for p in inspect.signature(INTRINSICS[name]).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return 1

@@ -17,7 +17,7 @@ def _meaning() -> str:
 
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
     files = [here / f"{name}.py" for name in ("numba_cuda", "grid", "nvvm", "intrinsics", "arithmetic", "halves")]
-    files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "remainders", "special")]
+    files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "binary", "special")]
     content = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
     return "|".join([content, *(version(name) for name in ("numba-cuda", "nvidia-nvvm", "llvmlite"))])
 

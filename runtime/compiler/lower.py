@@ -247,7 +247,8 @@ def _binary(builder: ir.IRBuilder, kind: type[ast.operator], a: Scalar, b: Scala
         return Scalar(bits[kind](a.value, b.value), dtype)
     if kind in (ast.FloorDiv, ast.Mod):
         return (floor_div if kind is ast.FloorDiv else floor_mod)(builder, a, b)
-    whole: dict[Any, Any] = {ast.Add: builder.add, ast.Sub: builder.sub, ast.Mult: builder.mul, ast.LShift: builder.shl}
+    whole: dict[Any, Any] = {ast.Add: builder.add, ast.Sub: builder.sub, ast.Mult: builder.mul}
+    whole |= {ast.LShift: builder.shl, ast.RShift: builder.ashr}
     return Scalar(whole[kind](convert(builder, a, int64).value, convert(builder, b, int64).value), int64)
 
 

@@ -1,4 +1,4 @@
-"""Remainders, as straight-line arithmetic; see ``math``."""
+"""Functions of two numbers, other than powers and angles, as straight-line arithmetic; see ``math``."""
 
 from __future__ import annotations
 
@@ -54,5 +54,24 @@ def _nearest(m: Arithmetic, a: Value, b: Value, quotient: Value) -> Value:
     return m.select(r < 0.0, r + b, r)
 
 
-BINARY: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {"fmod": fmod}
+def hypot(m: Arithmetic, x: Value, y: Value) -> Value:
+    """sqrt(x^2 + y^2), without overflow: in 64 bits by the ratio of the smaller to the larger one."""
+    infinity = float("inf")
+    a, b = m.absolute(x), m.absolute(y)
+    if m.bits == 32:
+        w = m.wide
+        c, d = w.widened(a), w.widened(b)
+        value = m.narrowed(w.sqrt(w.fma(c, c, d * d)))
+    else:
+        large, small = m.select(a < b, b, a), m.select(a < b, a, b)
+        ratio = small / m.select(large == 0.0, m.real(1.0), large)
+        value = large * m.sqrt(m.fma(ratio, ratio, m.real(1.0)))
+    return m.select((a == infinity) | (b == infinity), m.real(infinity), value)
+
+
+def copysign(m: Arithmetic, x: Value, y: Value) -> Value:
+    return m.copysign(x, y)
+
+
+BINARY: dict[str, Callable[[Arithmetic, Value, Value], Value]] = {f.__name__: f for f in (fmod, hypot, copysign)}
 BRANCHING = (fmod,)  # by ``rarely``

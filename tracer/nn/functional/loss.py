@@ -14,7 +14,7 @@ from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...core.warning import warn
 from ...ir import ops as P
-from ...ir.types import float64
+from ...ir.types import float64, int64
 from ...ops import log_softmax, mean, sum
 from ...ops import pointwise as F
 from ...ops import shape as S
@@ -22,7 +22,7 @@ from ...ops.common import match, to_dtype, within
 from ...ops.create import fixed
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
-from ...ops.special import xlogy
+from ...ops.special import logaddexp, xlogy
 from ...random import require
 from .activation import logsigmoid
 
@@ -466,10 +466,27 @@ def gaussian_nll_loss(
     return _reduced(F.add(losses, 0.5 * math.log(2 * math.pi)) if full else losses, reduction)
 
 
+_NEVER = -1e30  # the logarithm of a probability of zero
+
+
 def _numbers(x: Any) -> list[int]:
     if isinstance(x, Tensor):
         return x.reshape(-1).tolist()
     return [x] if isinstance(x, int) else list(x)
+
+
+def _lengths(x: Any, most: int, message: str) -> Tensor:
+    """Lengths of a batch as a tensor. Raises RuntimeError with the message, which gets the length, for those above ``most``."""
+    lengths = S.reshape(to_dtype(x, int64), (-1,)) if isinstance(x, Tensor) else fixed(np.array(_numbers(x), np.int64))
+    return within(lengths, most + 1, message) if lengths.numel() else lengths
+
+
+def _labels(targets: Tensor, target_lengths: Any) -> Tensor:
+    """Concatenated label sequences as the rows of a matrix, where elements after the end of a sequence do not matter."""
+    lengths = _numbers(target_lengths)
+    starts = np.cumsum([0, *lengths])[:-1]
+    places = np.minimum(starts[:, None] + np.arange(max(lengths, default=0)), max(len(targets) - 1, 0))
+    return S.reshape(P.index_select(targets, fixed(places.reshape(-1)), axis=0), places.shape)
 
 
 def ctc_loss(
@@ -481,57 +498,62 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> Tensor:
-    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion."""
-    from ...ops.special import logaddexp
-
+    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion for a
+    batch at once. Scores are ``[time, batch, classes]`` or ``[time, classes]``, targets ``[batch, labels]``, or all sequences
+    one after another. Raises RuntimeError for lengths that do not fit.
+    """
     single = log_probs.ndim == 2
-    lp = S.unsqueeze(log_probs, 1) if single else log_probs
-    lp = to_dtype(lp, float64)  # sums of many mostly tiny probabilities
-    steps, sizes = _numbers(input_lengths), _numbers(target_lengths)
-    labels = targets.cpu().numpy()
-    flat = labels.reshape(-1)
-    if max(steps, default=0) > lp._data.shape[0]:
-        raise RuntimeError(
-            f"Expected input_lengths to have value at most {lp._data.shape[0]}, but got value {max(steps)} (while checking "
-            "arguments for ctc_loss)"
-        )
-    needed, there = (max(sizes, default=0), labels.shape[1]) if labels.ndim == 2 else (int(np.sum(sizes)), len(flat))
-    if needed > there:
-        raise RuntimeError(
-            f"Expected tensor to have size at least {needed} at dimension {labels.ndim - 1}, but got size {there} for argument "
-            "#2 'targets' (while checking arguments for ctc_loss)"
-        )
-    losses, start = [], 0
-    for b, (length, size) in enumerate(zip(steps, sizes, strict=True)):
-        if labels.ndim == 2:
-            own = labels[b, :size]
-        else:
-            own = flat[start : start + size]
-            start += size
-        extended = np.full(2 * size + 1, blank, np.int64)
-        extended[1::2] = own
-        scores = P.index_select(S.reshape(S.narrow(lp, 1, b, 1), (lp._data.shape[0], -1)), fixed(extended), axis=1)
-        n = len(extended)
-        skip = np.zeros(n, bool)
-        skip[3::2] = extended[3::2] != extended[1:-2:2]
-        allowed = fixed(skip)
-        first = fixed(np.arange(n) < 2)
-        alpha = F.where(first, S.reshape(S.narrow(scores, 0, 0, 1), (n,)), -1e30)
-        for i in range(1, length):
-            one = S.pad(S.narrow(alpha, 0, 0, n - 1), (1, 0), -1e30)
-            two = F.where(allowed, S.pad(S.narrow(alpha, 0, 0, max(n - 2, 0)), (min(2, n), 0), -1e30), -1e30)
-            alpha = F.add(logaddexp(logaddexp(alpha, one), two), S.reshape(S.narrow(scores, 0, i, 1), (n,)))
-        end = S.narrow(alpha, 0, n - 1, 1)
-        if n > 1:
-            end = logaddexp(end, S.narrow(alpha, 0, n - 2, 1))
-        # PyTorch's gradient is with respect to logits before a log-softmax, so it includes the softmax.
-        mass = sum(F.exp(S.narrow(S.narrow(lp, 1, b, 1), 0, 0, length)))
-        loss = F.add(F.neg(S.reshape(end, ())), F.sub(mass, mass.detach()))
-        impossible = F.gt(loss, 1e20)
-        losses.append(F.where(impossible, 0.0 if zero_infinity else math.inf, loss))
-    out = to_dtype(S.stack(losses), log_probs.dtype)
+    lp = to_dtype(S.unsqueeze(log_probs, 1) if single else log_probs, float64)  # sums of many mostly tiny probabilities
+    time, batch, _ = lp._data.shape
+    checking = "(while checking arguments for ctc_loss)"
+    message = f"Expected input_lengths to have value at most {time}, but got value {{}} {checking}"
+    steps = S.reshape(_lengths(input_lengths, time, message), (batch, 1))
+    flat, there = to_dtype(targets, int64), targets._data.shape[-1]
+    message = f"Expected tensor to have size at least {{}} at dimension {targets.ndim - 1}, but got size {there} for argument "
+    message += f"#2 'targets' {checking}"
+    if targets.ndim == 1:
+        needed = math.fsum(_numbers(target_lengths))
+        if needed > there:
+            raise RuntimeError(message.format(int(needed)))
+        labels = _labels(flat, target_lengths)
+    else:
+        labels = flat
+    sizes = S.reshape(_lengths(target_lengths, there, message), (batch, 1))
+    count = labels._data.shape[1]
+    places = P.iota(shape=(batch, count), axis=1, dtype="i64")
+    labels = F.where(F.lt(places, sizes), labels, blank)
+    # Each label with a blank before it, and one at the end.
+    blanks = P.full(value=blank, shape=(batch, count + 1), dtype="i64")
+    pairs = S.reshape(S.stack([S.narrow(blanks, 1, 0, count), labels], -1), (batch, 2 * count))
+    extended = S.cat([pairs, S.narrow(blanks, 1, 0, 1)], 1)
+    n = 2 * count + 1
+    scores = P.gather(lp, S.expand(extended, (time, batch, n)), axis=2)
+
+    def at(i: int) -> Tensor:
+        return S.reshape(S.narrow(scores, 0, i, 1), (batch, n))
+
+    def behind(x: Tensor, by: int, value: float) -> Tensor:
+        return S.pad(S.narrow(x, 1, 0, max(n - by, 0)), (min(by, n), 0), value)
+
+    # Between different labels the blank may be left out.
+    allowed = F.ne(extended, behind(extended, 2, -1))
+    start = F.lt(P.iota(shape=(batch, n), axis=1, dtype="i64"), 2)
+    alpha = F.where(start, at(0), _NEVER)
+    for i in range(1, time):
+        one, two = behind(alpha, 1, _NEVER), F.where(allowed, behind(alpha, 2, _NEVER), _NEVER)
+        later = F.add(logaddexp(logaddexp(alpha, one), two), at(i))
+        alpha = F.where(F.gt(steps, i), later, alpha)
+    last = F.mul(sizes, 2)
+    end = P.gather(alpha, last, axis=1)
+    end = F.where(F.gt(sizes, 0), logaddexp(end, P.gather(alpha, F.clamp(F.sub(last, 1), min=0), axis=1)), end)
+    # PyTorch's gradient is with respect to logits before a log-softmax, so it includes the softmax.
+    moments = P.iota(shape=(time, batch, 1), axis=0, dtype="i64")
+    mass = sum(F.where(F.lt(moments, steps), F.exp(lp), 0.0), (0, 2))
+    loss = F.add(F.neg(S.reshape(end, (batch,))), F.sub(mass, mass.detach()))
+    losses = F.where(F.gt(loss, 1e20), 0.0 if zero_infinity else math.inf, loss)
+    out = to_dtype(losses, log_probs.dtype)
     if reduction == "mean":
-        return mean(F.div(out, P.cast(F.clamp(fixed(np.array(sizes)), min=1), dtype=out.dtype.short)))
+        return mean(F.div(out, P.cast(F.clamp(S.reshape(sizes, (batch,)), min=1), dtype=out.dtype.short)))
     if reduction == "none" and single:
         return S.squeeze(out, 0)
     return _reduced(out, reduction)

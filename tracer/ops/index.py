@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,14 @@ from ..core.warning import warn
 from ..ir import ops as P
 from ..ir.interp import current, selection
 from ..ir.types import bool_, int32, int64, uint8
+from ..tracing.moving import is_computed, view_at
 from ..tracing.scalars import RuntimeInt
 from .common import one_dim, to_dtype
 from .inquiry import as_number, filling
 from .shape import reshape
+
+if TYPE_CHECKING:
+    from ..tracing.recorder import Recorder
 
 __all__ = [
     "gather",
@@ -251,6 +255,8 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         view = _view_by(input._data.shape, tokens)
         primitive, attrs = (P.reshape, {"shape": input._data.shape}) if view is None else view  # x[:] is a new view
         return current().bind(primitive, (input,), attrs)  # type: ignore[no-any-return]
+    if context.recorder is not None and (moving := _at_computed(context.recorder, input, index)) is not None:
+        return moving
     part, tensors = chosen(input, index)
     if not tensors:
         return P.reshape(input, shape=input._data.shape) if part is input else part  # x[:] is a new view
@@ -259,6 +265,40 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         if mask.dtype is bool_:
             return _masked(part, mask, axis)
     return _advanced(part, positions(part, tensors))
+
+
+def is_computed_number(item: Any) -> bool:
+    """True for a tensor of one integer that a recorded run computes, or that it is given."""
+    return (
+        isinstance(item, Tensor)
+        and item._data.ndim == 0
+        and item.dtype in (int64, int32)
+        and context.recorder is not None
+        and is_computed(context.recorder, item)
+    )
+
+
+def _at_computed(recorder: Recorder, x: Tensor, index: Any) -> Tensor | None:
+    """The view by an index with numbers, slices, None, Ellipsis, and tensors of one integer that a recorded run computes: they
+    are not read. None for other indices.
+    """
+    items = list(index) if type(index) is tuple else [index]
+    computed = [is_computed_number(item) for item in items]
+    plain = [slice(None) if is_one else item for item, is_one in zip(items, computed, strict=True)]
+    if not any(computed) or type(x) is not Tensor or (tokens := _plain(tuple(plain))) is None:
+        return None
+    view = _view_by(x._data.shape, tokens)  # raises IndexError for too many items
+    rest, axis = _rest(x._data.shape, plain), 0
+    axes: list[tuple[int, Tensor]] = []  # of the view without the computed numbers
+    for item, is_one in zip(items, computed, strict=True):
+        if is_one:
+            axes.append((axis, item))
+        axis += rest if item is ... else not isinstance(item, int) or is_one
+    part = x if view is None else view[0](x, **view[1])
+    for axis, item in reversed(axes):
+        extent = part._data.shape[axis]
+        part = view_at(recorder, part, axis, to_dtype(_wrapped(item, extent, axis), int64))
+    return part
 
 
 def _advanced(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:

@@ -19,7 +19,19 @@ from ..tracing.scalars import RuntimeInt
 from . import pointwise as F
 from .common import constant_in, is_number, one_dim, to_dtype, typed, within
 from .create import tensor
-from .index import _item, _wrapped, chosen, gather, getitem, is_view_by, masked_fill, number_of_nonzero, positions, require_mask
+from .index import (
+    _item,
+    _wrapped,
+    chosen,
+    gather,
+    getitem,
+    is_computed_number,
+    is_view_by,
+    masked_fill,
+    number_of_nonzero,
+    positions,
+    require_mask,
+)
 from .inquiry import filling, fitting
 from .reduce import spread
 from .shape import expand, reshape, unsqueeze
@@ -491,17 +503,20 @@ def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[Any
     for values of shapes that do not fit.
     """
     items = index if type(index) is tuple else (index,)
-    places = [k for k, item in enumerate(items) if type(item) is RuntimeInt]
-    if len(places) != 1 or not all(type(item) in (int, slice, RuntimeInt) for item in items) or len(items) > input.ndim:
+    places = [k for k, item in enumerate(items) if type(item) is RuntimeInt or is_computed_number(item)]
+    others = [item for k, item in enumerate(items) if k not in places]
+    if len(places) != 1 or not all(type(item) in (int, slice) for item in others) or len(items) > input.ndim:
         return None
     (k,) = places
     number, extent = items[k], input._data.shape[k]
-    if not -extent <= number._value < extent:
+    at = int(number._data) if isinstance(number, Tensor) else number._value
+    if not -extent <= at < extent:
         return None
-    sizes = input._data[tuple([i._value if i is number else i for i in items])].shape
+    sizes = input._data[tuple([at if i is number else i for i in items])].shape
     if any(n not in (1, m) for n, m in itertools.zip_longest(shape[::-1], sizes[::-1][: len(shape)], fillvalue=1)):
         return None
-    return (*items[:k], reshape(number.tensor(int64), (1,)), *items[k + 1 :])
+    position = to_dtype(number, int64) if isinstance(number, Tensor) else number.tensor(int64)
+    return (*items[:k], reshape(position, (1,)), *items[k + 1 :])
 
 
 __all__ = [

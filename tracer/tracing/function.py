@@ -365,7 +365,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         """A recorded call, and the result of the recording."""
         recorder, before = recording.recorder, recording.before
         recorder.arrays, recorder.plain_numbers = self.environment.arrays, self.environment.asks_types
-        recorder.hooks.places = self._entered
+        recorder.movings.allowed, recorder.hooks.places = not self.environment.reads_positions, self._entered
         try:
             box = [recording.run(self.function, args, kwargs)]
         except Exception:
@@ -409,6 +409,8 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 self._unstable = 0
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is valid
             recorder.fail(e)
+        if recorder.movings.refused:  # the next recording reads the positions
+            self.environment.reads_positions, recorder.reason = True, ""
         if isinstance(recorder.failure, RecursionError):
             self._out_of_room()
         elif recorder.failure is not None:

@@ -83,6 +83,7 @@ class Environment:
         self._identified: dict[int, Any] = {}  # containers that replays write to, which therefore are no others
         self.changing = Changing()
         self.apart = Apart()
+        self.reads_positions = False  # whether indices that are tensors are read as numbers
         self.growing: set[int] = set()  # the numbers of a call's objects that are only added to
         self.read: set[int] = set()  # and of the others
         self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()

@@ -41,6 +41,7 @@ from .draws import Generators
 from .following import Following
 from .formats import Shown, Text
 from .hooked import Hooks
+from .moving import Movings
 from .roots import Known, Roots
 from .scalars import Array, Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
 from .sources import Locations, Source
@@ -99,7 +100,7 @@ class Recorder:
         self.arrays: Mapping[int, Tensor] = {}  # tensors on the reachable NumPy arrays, by the array's id
         self.array_arguments: list[Tensor] = []  # array arguments
         self.looked_at: list[Tensor] = []  # array arguments whose elements NumPy reads
-        self.roots = Roots()
+        self.roots, self.movings = Roots(), Movings()
         self.epochs: dict[int, int] = {}
         self.assigned = Assignments()
         self.made: list[weakref.ref[Tensor]] = []  # tensors created while recording
@@ -189,19 +190,15 @@ class Recorder:
             return self.build.bind(P.detach, [v], {})
         return v
 
-    @_guarded
-    def value(self, t: Tensor) -> Value:
-        """The graph's value of a tensor's current state."""
-        return self._value(t)
-
     def _value(self, t: Tensor) -> Value:
+        """The graph's value of a tensor's current state."""
         known = self._known.get(id(t))
         if known is None or known.tensor() is not t:
             return self.input(t, Source("captured", holder=t))
         if t._view is not None and known.epoch != self.epochs.get(id(self.roots.of(t)), 0) and not self.assigned.has_left(t):
             parent, primitive, attrs = t._viewed()
-            base = self._value(parent)
-            known.value = self.build.bind(primitive, [base], attrs)
+            base, moving = self._value(parent), self.movings.of(t)
+            known.value = self.build.bind(primitive, [base], attrs) if moving is None else moving.read(self.build, base)
             known.epoch = self.epochs.get(id(self.roots.of(t)), 0)
         return known.value
 
@@ -224,6 +221,12 @@ class Recorder:
     def make(self, t: Tensor, v: Value) -> None:
         """Registers a tensor created by the run."""
         self.made.append(self.set(t, v))
+
+    @_guarded
+    def moves(self, t: Tensor, copy: Tensor, position: Tensor, axis: int) -> None:
+        """Registers ``t``, a view at a computed position, with the elements of ``copy``."""
+        self.make(t, self._value(copy))
+        self.movings.add(t, self._value(position), axis)
 
     @_guarded
     def identify(self, t: Tensor) -> None:
@@ -300,6 +303,9 @@ class Recorder:
             chain.append(step)
         given = chain[::-1]
         steps = straightened(root._data, given)
+        if (followed or steps is not given) and self.movings.refuse(t):
+            self.give_up("changes a view at an index that is a tensor")
+            return
         if steps is not given:  # views between them are read again
             self._known[id(t)] = Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
             base = self._known[id(root)].value if self.knows(root) else self.value(root)
@@ -314,9 +320,10 @@ class Recorder:
             self._known[id(t)] = Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)
             if followed and not before and base in self.sensitive:
                 base = self.build.bind(P.detach, [base], {})
+            moving = self.movings.of(t)
             with using(self.build):
                 assert primitive.put is not None
-                v = primitive.put(base, v, base.type, **attrs)
+                v = primitive.put(base, v, base.type, **attrs) if moving is None else moving.write(self.build, base, v)
             t, followed = parent, followed and primitive.differentiable
         self.set(t, v if followed else self._unfollowed(t, v))
         if not self.assigned.has(root):
@@ -432,6 +439,7 @@ class Recorder:
         return bool(self.floats.late) or self.floats.calls or any(seen.event.late for seen in self.events)
 
     applies = _guarded(applies)
+    value = _guarded(_value)
 
     def event(self, event: Event, seen: Any) -> None:
         here = len(self.builder.inputs), len(self.builder.ops), len(self.floats.template)

@@ -1,0 +1,191 @@
+"""Indices that are tensors of one integer: views at computed positions, which are not read."""
+
+import numpy as np
+import pytest
+
+import tracer
+
+
+def drawn(*shape):
+    return lambda draw: tracer.tensor(draw.normal(size=shape))
+
+
+def integers(n, *shape):
+    return lambda draw: tracer.tensor(draw.integers(0, n, shape))
+
+
+def signed(n):
+    return lambda draw: tracer.tensor(int(draw.integers(-n, n)))
+
+
+def hidden_markov(transitions, emissions, start, seen):
+    alpha = start * emissions[:, seen[0]]
+    for t in range(1, seen.shape[0]):
+        alpha = (alpha @ transitions) * emissions[:, seen[t]]
+    return alpha.sum()
+
+
+def backtrace(pointers, scores):
+    k = scores.argmax()
+    path = [k]
+    for t in range(pointers.shape[0] - 1, 0, -1):
+        k = pointers[t][k]
+        path.append(k)
+    return tracer.stack(path)
+
+
+def largest(x):
+    return x[x.argmax()] * 2
+
+
+def two_numbers(x, i, j):
+    return x[i, j] + x[j][i]
+
+
+def beside_slices(x, i):
+    return x[:, i, None] + x[..., i].sum() + x[1:, i].sum()
+
+
+def writes(x, i, v):
+    x[i] = v
+    x[i] += 1
+    x[:, i] *= 2
+    return x.sum()
+
+
+def swaps(x, i, j):
+    kept = x[i].clone()
+    x[i] = x[j]
+    x[j] = kept
+
+
+def counts(h, positions):
+    for t in range(positions.shape[0]):
+        h[positions[t]] += 1
+
+
+def elimination(a):
+    a = a.clone()
+    for c in range(3):
+        p = a[c:, c].abs().argmax() + c
+        row = a[p].clone()
+        a[p] = a[c]
+        a[c] = row
+        a[c + 1 :] -= a[c + 1 :, c : c + 1] / a[c, c] * a[c]
+    return a
+
+
+def greedy(embedding, h):
+    token, tokens = tracer.tensor(0), []
+    for _ in range(4):
+        h = (h + embedding[token]).tanh()
+        token = (embedding @ h).argmax()
+        tokens.append(token)
+    return tracer.stack(tokens)
+
+
+def changes_around_a_view(x, i):
+    y = x[i]
+    x[0] = 7.0
+    y.add_(1.0)
+    x.mul_(2.0)
+    return y * 3 + x.sum()
+
+
+def gradient(w, i):
+    w = w.detach().requires_grad_()
+    (w[i] * (w * 2)[i].exp()).sum().backward()
+    return w.grad
+
+
+PROGRAMS = [
+    (hidden_markov, drawn(4, 4), drawn(4, 5), drawn(4), integers(5, 6)),
+    (backtrace, integers(4, 5, 4), drawn(4)),
+    (largest, drawn(9)),
+    (two_numbers, drawn(5, 5), signed(5), signed(5)),
+    (beside_slices, drawn(4, 4), signed(4)),
+    (writes, drawn(4, 4), signed(4), drawn(4)),
+    (swaps, drawn(5, 3), signed(5), signed(5)),
+    (counts, drawn(5), integers(5, 4)),
+    (elimination, drawn(4, 4)),
+    (greedy, drawn(6, 3), drawn(3)),
+    (changes_around_a_view, drawn(4, 3), signed(4)),
+    (gradient, drawn(5, 3), signed(5)),
+]
+
+
+def returned(x, i):
+    return x[i]
+
+
+def returned_of_a_new_tensor(x, i):
+    return (x * 2)[i]
+
+
+def changed_while_followed(w, i):
+    w = w.detach().requires_grad_()
+    h = w * 2
+    h[i] += 1
+    h[i] = h[i] * 3
+    h.sum().backward()
+    return w.grad
+
+
+READ = [(f, drawn(5, 3), signed(5)) for f in (returned, returned_of_a_new_tensor, changed_while_followed)]
+
+
+def compare(function, makers, calls=6):
+    traced = tracer.trace(function)
+    for k in range(calls):
+        (given, expected) = ([make(draw) for draw in [np.random.default_rng(k)] for make in makers] for _ in range(2))
+        result, wanted = traced(*given), function(*expected)
+        for x, y in zip([*given, result], [*expected, wanted], strict=True):
+            if y is not None:
+                np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=1e-12, atol=1e-12)
+                assert x.dtype is y.dtype and (x._base is None) == (y._base is None)
+    return traced
+
+
+@pytest.mark.parametrize(("function", "makers"), [(f, makers) for f, *makers in PROGRAMS])
+def test_one_recording_serves_all_positions(function, makers):
+    info = compare(function, makers).cache_info()
+    assert info.recordings == 1 and info.replays == 5
+
+
+@pytest.mark.parametrize(("function", "makers"), [(f, makers) for f, *makers in READ])
+def test_positions_are_read_where_only_numbers_serve(function, makers):
+    traced = compare(function, makers, 12)
+    assert traced.cache_info().replays and not traced.eager_reasons
+
+
+def test_a_view_that_is_returned_shares_the_memory():
+    traced = tracer.trace(returned)
+    for _ in range(4):
+        x = tracer.zeros(3, 2)
+        traced(x, tracer.tensor(1)).add_(1)
+        assert x.tolist() == [[0, 0], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize("dtype", [tracer.int32, tracer.uint8, tracer.bool])
+def test_other_types(dtype):
+    def f(x, i):
+        return x[i] + 1
+
+    traced = tracer.trace(f)
+    for k in (0, 1, 1, 0, 1):
+        x, i = tracer.arange(3.0), tracer.tensor(k).to(dtype)
+        assert tracer.equal(traced(x, i), f(x, i))
+
+
+def test_positions_out_of_range():
+    def f(x, i):
+        return x[i] + 1
+
+    traced = tracer.trace(f)
+    for k in (0, 1, 5, 2, -7, -3):
+        x = tracer.arange(3.0)
+        if -3 <= k < 3:
+            assert traced(x, tracer.tensor(k)).item() == x[k].item() + 1
+        else:
+            with pytest.raises(IndexError, match=f"index {k} is out of bounds for dimension 0 with size 3"):
+                traced(x, tracer.tensor(k))

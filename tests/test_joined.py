@@ -26,7 +26,7 @@ def vec(*xs):
 
 def by_index(x, index):
     total = x[0] * 0
-    for i in index:
+    for i in map(int, index):
         total = total + x[i] * x[i - 1]
     return total
 

@@ -154,17 +154,11 @@ logcumsumexp = host("logcumsumexp", _running_log, infer=lambda x, axis: _infer(i
 
 def _extreme_positions(x: Any, axis: int, largest: bool) -> np.ndarray:
     """The position of the running extremum, the last one of several; a NaN counts as the extremum."""
-    x = np.moveaxis(np.asarray(x), axis, 0)
-    y = np.empty(x.shape, np.int64)
-    best = x[0] if len(x) else None
-    at = np.zeros(x.shape[1:], np.int64)
-    for i, row in enumerate(x):
-        better = (row >= best) if largest else (row <= best)
-        better |= np.isnan(row)
-        at = np.where(better, i, at)
-        best = np.where(better, row, best)
-        y[i] = at
-    return np.ascontiguousarray(np.moveaxis(y, 0, axis))
+    x = np.asarray(x)
+    extreme = (np.maximum if largest else np.minimum).accumulate(x, axis=axis)
+    places = np.arange(x.shape[axis]).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    found = np.where((x == extreme) | np.isnan(x), places, 0)
+    return np.maximum.accumulate(found, axis=axis).astype(np.int64, copy=False)
 
 
 cumargmax = scan("cumargmax", _extreme_positions, infer=lambda x, axis, largest: _infer(x, axis).with_dtype(int64), real=True)

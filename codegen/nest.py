@@ -155,6 +155,11 @@ class If:
     then: list[Any]
     otherwise: list[Any]
 
+    @property
+    def terms(self) -> list[str]:
+        """The comparisons that must all hold."""
+        return self.condition.split(" and ")
+
 
 @dataclass
 class Do:

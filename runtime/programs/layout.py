@@ -15,6 +15,7 @@ from ...codegen.library import LARGE_PRODUCT, gathered_fold, lower_op
 from ...codegen.mapping import Mapped, mapped
 from ...codegen.nest import Kernel
 from ...codegen.placed import apart_from_places, with_places
+from ...codegen.ranges import divided
 from ...codegen.scatter import stages
 from ...ir.graph import Builder, Graph, Op, Value
 from ...ir.interp import EVALUATE
@@ -315,6 +316,7 @@ class Layout:
     def _with_text(self, name: str, op: Op, kernel: Kernel) -> tuple[Kernel, StepKind]:
         """The kernel for the device, and the common data of its steps."""
         if self.plan.device == "cpu":
+            kernel = divided(kernel)
             text = cpu.source(kernel)
             checks = [[error.__name__, message] for error, message in kernel.checks]
             return kernel, StepKind(name, text, "", kernel.domain, _is_large(op, kernel, text), checks)

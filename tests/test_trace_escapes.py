@@ -435,3 +435,29 @@ def test_recording_does_not_search_the_process(monkeypatch):
 
     g(tracer.arange(20.0))
     assert len(searched) <= 4
+
+
+def test_a_cycle_of_nodes_is_not_kept():
+    """Garbage that a run leaves is collected before anything refers to what is in it."""
+
+    class Exponential(tracer.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.exp()
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * x.exp()
+
+    outer, inner = tracer.nn.Linear(5, 5), tracer.nn.Linear(5, 1)
+
+    @tracer.trace
+    def f(x):
+        Exponential.apply(outer(x))
+        return tracer.func.hessian(lambda z: inner(z).pow(3).sum())(x[0])
+
+    for _ in range(3):
+        f(tracer.rand(4, 5))
+    assert f.cache_info().replays == 2 and not f.eager_reasons

@@ -19,6 +19,7 @@ from ..runtime.devices import USED
 from .arguments import OPERAND, Taken, Unfit, combination, taken
 from .contracts import stated
 from .names import label, separate
+from .rows import ROW_MAJOR, write_rows
 from .spelling import EXACT, into, regular, spellings
 
 _offered: dict[Callable[..., Any], Callable[[], Signature]] = {}
@@ -62,6 +63,7 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
     plain: set[tuple[Any, ...]] = set()  # types of up to three positional arguments that fit unchanged
     known: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # other types, with names: which arguments to inspect
     labelled = label(name) or (None if function.__module__.endswith(".pointwise") else separate)
+    writes_rows = name in ROW_MAJOR
 
     # Three separate parameters cost half as much as a tuple of arguments.
     @functools.wraps(function)
@@ -81,6 +83,8 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
             raise
         if labelled is not None:
             labelled(result, args, kwargs)
+        if writes_rows:
+            write_rows(result)
         return result
 
     def call_anyhow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -107,6 +111,8 @@ def offered(function: Callable[..., Any], name: str, module: str) -> Callable[..
             raise
         if labelled is not None:
             labelled(result, args, kwargs)
+        if writes_rows:
+            write_rows(result)
         return result if out is None else into(out, result, name in EXACT)
 
     call.__module__, call.__name__ = module, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import enum
+import gc
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.hooks import RemovableHandle
+from ..autograd.node import latest_sequence
 from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.interp import using
@@ -114,7 +116,9 @@ class Recording:
                 with self._gate.open:
                     result = function(*new_args, **new_kwargs)
                 self.recorder.floats.formats.settle()
-                return result
+            if latest_sequence() != self.recorder.start:
+                gc.collect(0)  # cycles of nodes that the run has left, before something refers to tensors in them
+            return result
         except BaseException as e:
             self.recorder.reason = self.recorder.reason or "it raised an exception"
             new_args, new_kwargs = (), {}

@@ -280,7 +280,9 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     floating (probabilities). Shapes that do not fit raise ValueError.
     """
 def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: str = 'mean', zero_infinity: bool = False) -> Tensor:
-    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion.
+    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion for a
+    batch at once. Scores are ``[time, batch, classes]`` or ``[time, classes]``, targets ``[batch, labels]``, or all sequences
+    one after another. Raises RuntimeError for lengths that do not fit.
 
     Shapes: Log-probabilities (T, N, C) or (T, C), targets (N, S) or concatenated, lengths (N); the result is a scalar,
     or (N) if ``reduction`` is none. Inputs are floating; targets are integers (classes) or floating (probabilities).

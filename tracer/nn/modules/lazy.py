@@ -82,9 +82,9 @@ class LazyLinear(LazyModuleMixin, Linear):
 
     cls_to_become = Linear
 
-    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None):
+    def __init__(self, out_features: int, bias: bool | None = True, device: Any = None, dtype: Any = None):
         kwargs = {"bias": bias, "device": device, "dtype": dtype}
-        self._setup_lazily((out_features,), kwargs, {"weight": True, "bias": bias})
+        self._setup_lazily((out_features,), kwargs, {"weight": True, "bias": bool(bias)})
         self.in_features, self.out_features = 0, out_features
 
     def _count(self, input: Tensor) -> int:

@@ -32,7 +32,9 @@ class Linear(Module):
     sqrt(in_features).
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: DType | None = None):
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool | None = True, device: Any = None, dtype: DType | None = None
+    ):
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(create.empty(out_features, in_features, device=device, dtype=dtype))
@@ -66,7 +68,7 @@ class Bilinear(Module):
         in1_features: int,
         in2_features: int,
         out_features: int,
-        bias: bool = True,
+        bias: bool | None = True,
         device: Any = None,
         dtype: DType | None = None,
     ):

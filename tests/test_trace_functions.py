@@ -386,3 +386,17 @@ def test_what_cannot_be_made_again_runs_eagerly(f):
     with pytest.warns(tracer.TraceWarning, match=f"{__name__}.py:\\d+"):
         compare(run(f, backward), run(traced, backward))
     assert traced.cache_info().replays == 0
+
+
+def test_tensors_made_by_their_class():
+    row, list_ = np.array([3.0, 4.0], np.float32), [1.0, 2.0]
+
+    @tracer.trace
+    def f(x):
+        return x + tracer.Tensor([[1.0, 2.0]]) * tracer.Tensor([3.0]).log() + tracer.Tensor(row) + tracer.Tensor(list_)
+
+    for k in range(4):
+        row[0] = list_[1] = 10.0 * k
+        x = tracer.rand(2)
+        assert tracer.allclose(f(x), f.function(x))
+    assert not f.eager_reasons

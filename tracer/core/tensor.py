@@ -61,8 +61,10 @@ class Tensor(TensorMethods):
         """``Tensor(2, 3)``: with these extents; ``Tensor([2, 3])``: with this data. The dtype is the default one."""
         from ..interop.legacy import construct
 
-        self._data = construct(args, context.default_dtype)._data
-        self._counter = UNCHANGED
+        made = construct(args, context.default_dtype)
+        self._data, self._counter = made._data, UNCHANGED
+        if context.recorder is not None:
+            context.recorder.snapshot(made, self)
 
     # Properties.
 

@@ -357,3 +357,33 @@ def test_deep_results_run_eagerly():
     with pytest.warns(tracer.TraceWarning, match="nested more than"):
         for _ in range(3):
             assert len(f(vec())) == 2
+
+
+@pytest.mark.parametrize(
+    "view", [lambda y: y[:, 0], lambda y: y.view(-1), lambda y: y.t(), lambda y: y.chunk(2, 1)[0], lambda y: y[:, 0][1:]]
+)
+def test_views_whose_graph_was_freed(view):
+    """A step that returns its prediction beside the loss."""
+
+    def program(trace):
+        w = tracer.ones(3, 2, dtype=tracer.float64, requires_grad=True)
+
+        @trace
+        def step(x):
+            out = view(x @ w)
+            loss = out.pow(2).mean()
+            loss.backward()
+            w.grad = None
+            return loss, out
+
+        return step
+
+    traced, eager = program(tracer.trace), program(lambda f: f)
+    for k in range(4):
+        x = tracer.arange(12.0, dtype=tracer.float64).reshape(4, 3) * (k + 1)
+        (loss, out), (wanted, expected) = traced(x), eager(x)
+        assert tracer.allclose(loss, wanted) and tracer.allclose(out, expected) and out.stride() == expected.stride()
+        assert out.requires_grad and out.grad_fn.name() == expected.grad_fn.name() and out._base is not None
+        with pytest.raises(RuntimeError, match="second time"):
+            out.sum().backward()
+    assert traced.cache_info().replays == 3

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..autograd.hooks import OF_LEAVES, RemovableHandle, Retain
 from ..autograd.modes import unfollowed
-from ..autograd.node import BackwardNode, was_freed
+from ..autograd.node import BackwardNode, FreedNode, was_freed
 from ..core.context import context
 from ..core.device import device
 from ..core.tensor import Tensor, wrap
@@ -351,9 +351,9 @@ class Results:
                 raise Unreplayable("it returns a view whose base was changed in place after the view was made")
             t._refresh()
         follows, counted = t._requires_grad and not hidden, t._counter is parent._counter
-        if follows and (
-            not primitive.differentiable or t._grad_fn is None or was_freed(t._grad_fn) or not parent.requires_grad
-        ):
+        freed = FreedNode(t._grad_fn.name()) if follows and t._grad_fn is not None and was_freed(t._grad_fn) else None
+        follows = follows and freed is None
+        if follows and (not primitive.differentiable or t._grad_fn is None or not parent.requires_grad):
             raise Unreplayable("it returns a view that requires gradients which cannot flow to its base")
         if follows and getattr(t._grad_fn, "primitive", None) is not primitive:
             raise Unreplayable("it returns a view whose derivative is that of an autograd.Function")
@@ -364,6 +364,8 @@ class Results:
                 return parent.detach() if counted else parent.data
             out: Tensor = primitive(parent, **attrs)
             out._made = made
+            if freed is not None:
+                out._requires_grad, out._grad_fn = True, freed
             return out
 
         return _tensor_once((id(t), hidden), follows, base, view)

@@ -400,3 +400,30 @@ def test_tensors_made_by_their_class():
         x = tracer.rand(2)
         assert tracer.allclose(f(x), f.function(x))
     assert not f.eager_reasons
+
+
+OF_TENSORS = [
+    lambda x: tracer.tensor([x[0], x[1]]) * 2,
+    lambda x: tracer.tensor([x.sum(), 3.0, 2]) + x.mean(),
+    lambda x: tracer.tensor(x) + 1,
+    lambda x: tracer.tensor([x.argmax(), x.argmin(), 2]),
+    lambda x: tracer.tensor([x[0].double(), x[1]]),
+    lambda x: tracer.tensor((x[0],), dtype=tracer.float64),
+]
+
+
+@pytest.mark.parametrize("function", OF_TENSORS)
+def test_tensors_made_of_tensors_are_not_read(function):
+    traced = tracer.trace(function)
+    for k in range(5):
+        x = tracer.tensor(np.random.default_rng(k).uniform(0, 3, 4).astype(np.float32))
+        given, expected = traced(x), function(x)
+        assert given.dtype is expected.dtype and given.requires_grad is expected.requires_grad
+        assert tracer.allclose(given.detach(), expected.detach())
+    assert traced.cache_info().recordings == 1
+
+
+def test_tensors_with_axes_in_lists():
+    traced = tracer.trace(lambda x: tracer.tensor([x[:1], x[1:2]]))
+    for k in range(3):
+        assert tracer.equal(traced(tracer.arange(2.0) + k), tracer.tensor([[0.0 + k], [1.0 + k]]))

@@ -115,6 +115,9 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
     of the dtype's range, and for ``requires_grad`` with a dtype that is not floating.
     """
     if isinstance(data, Tensor):
+        if context.recorder is not None:
+            t = data.detach().clone()
+            return _leaf(t if dtype is None else t.to(dtype), requires_grad)
         data = (data if not data._requires_grad else data.detach()).cpu().numpy()
     elif is_runtime_array(data):
         t = data.tensor().clone()
@@ -130,6 +133,8 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
         found = _of_numbers(data, dtype)
         if found is not None:
             return _leaf(P.copy(found), requires_grad)
+    if context.recorder is not None and Tensor in types and (made := _of_elements(data, dtype)) is not None:
+        return _leaf(made, requires_grad)
     if isinstance(data, (str, bytes)):
         raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if data is None:
@@ -154,6 +159,20 @@ def tensor(data: Any, dtype: DType | None = None, requires_grad: bool = False) -
         if dtype.kind in "ui":
             _require_range(array, dtype)
     return _leaf(fixed(array.astype(dtype.numpy, copy=False)), requires_grad)
+
+
+def _of_elements(data: Any, dtype: DType | None) -> Tensor | None:
+    """A vector of numbers and of tensors without axes, which a recorded run does not read; None for other data."""
+    kind = dtype or _dtype_of(data)
+    if kind is None or not all(type(x) in (int, float) or (type(x) is Tensor and x.ndim == 0) for x in data):
+        return None
+    if kind.category < 2 and any(type(x) is float or (type(x) is Tensor and x.dtype is not kind) for x in data):
+        return None  # the numbers' range is checked
+    ones = [
+        P.reshape(x.detach(), shape=(1,)) if type(x) is Tensor else P.full(value=x, shape=(1,), dtype=kind.short) for x in data
+    ]
+    parts = [x if x.dtype is kind else P.cast(x, dtype=kind.short) for x in ones]
+    return P.concatenate(*parts, axis=0)  # type: ignore[no-any-return]
 
 
 _NUMBERS = {bool, int, float, complex}

@@ -387,3 +387,24 @@ def test_views_whose_graph_was_freed(view):
         with pytest.raises(RuntimeError, match="second time"):
             out.sum().backward()
     assert traced.cache_info().replays == 3
+
+
+def test_tensors_made_in_inference_mode_inside():
+    layer = tracer.nn.Linear(3, 3)
+
+    @tracer.inference_mode()
+    def generate(x):
+        for _ in range(3):
+            x = layer(x).relu()
+        return x, {"first": x[0]}
+
+    traced = tracer.trace(generate)
+    for _ in range(4):
+        x = tracer.rand(2, 3)
+        (result, parts), (expected, _) = traced(x), generate(x)
+        assert tracer.allclose(result, expected) and tracer.allclose(parts["first"], expected[0])
+        for t in (result, parts["first"]):
+            assert t.is_inference() and not t.requires_grad
+            with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+                t.add_(1)
+    assert traced.cache_info().replays == 3

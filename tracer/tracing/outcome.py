@@ -271,7 +271,8 @@ class Results:
     def _place(self, t: Tensor) -> Build:
         """How the replay's tensor that corresponds to ``t`` is found."""
         if id(t) not in self._places:
-            self._places[id(t)] = self._find(t)
+            found = self._find(t)
+            self._places[id(t)] = _of_inference(found) if t._inference and not context.inference else found
             own = {name: self._describe(value) for name, value in self._attributes(t).items()}
             if t._grad is not None and self.recorder.is_new(t):
                 own["_grad"] = self._place(t._grad)
@@ -304,8 +305,8 @@ class Results:
             if known is t:
                 self.recorder.alike.fetched.add(i)
                 return Build(lambda run: run.input(i), lambda writer: writer.fetch(i))
-        if t._inference is not context.inference:
-            raise Unreplayable("it returns a tensor made in another mode of inference than that of the call")
+        if context.inference and not t._inference:
+            raise Unreplayable("it returns a tensor made outside of the call's mode of inference")
         if self.recorder.hooks.gives(t._grad_fn, self.recorder.value(t)):
             if t._view is None and not t._data.flags.c_contiguous:
                 raise Unreplayable("it registers a hook on a result whose memory is not contiguous: return t.contiguous()")
@@ -401,6 +402,17 @@ def _tensor_once(key: Any, follows: bool, base: Build, view: Callable[[Tensor], 
         return run.made[key]
 
     return Build(build, lambda writer: writer.once(key, lambda _: f"{writer.constant(make)}({base.write(writer)})"))
+
+
+def _of_inference(build: Build) -> Build:
+    """A tensor that a block of ``inference_mode`` inside the function makes."""
+
+    def make(run: Run) -> Tensor:
+        t: Tensor = build.make(run)
+        t._inference = True
+        return t
+
+    return Build(make)
 
 
 def _in_order(whole: Tensor, axes: tuple[int, ...]) -> Tensor:

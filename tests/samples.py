@@ -450,9 +450,15 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((matrix(2, 3, 3), normal(2, 3, 1, seed=1)), {}),
     ],
     "solve_triangular": [
-        Sample((matrix(2, 3, 3), normal(2, 3, 2, seed=1)), {"lower": lower, "unit": unit})
-        for lower in (False, True)
-        for unit in (False, True)
+        *(
+            Sample((matrix(2, 3, 3), normal(2, 3, 2, seed=1)), {"lower": lower, "unit": unit})
+            for lower in (False, True)
+            for unit in (False, True)
+        ),
+        # A lower triangle, whose gradient has all elements.
+        Sample(
+            (np.tril(matrix(2, 3, 3)), normal(2, 3, 2, seed=1)), {"lower": True, "unit": False, "whole": True}, smooth=False
+        ),
     ],
     **{name: square() for name in ["inv", "det", "adjugate", "logabsdet"]},
     "detsign": [Sample((matrix(2, 4, 4),), smooth=False)],

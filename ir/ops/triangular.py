@@ -14,7 +14,7 @@ from .decompose import LinAlgError, _mask, _square, h, t
 from .elementwise import add, mul, neg
 
 
-def _solve_triangular(a: Any, b: Any, lower: bool, unit: bool) -> np.ndarray:
+def _solve_triangular(a: Any, b: Any, lower: bool, unit: bool, whole: bool) -> np.ndarray:
     from scipy.linalg import blas
 
     a, b = np.asarray(a), np.asarray(b)
@@ -26,19 +26,25 @@ def _solve_triangular(a: Any, b: Any, lower: bool, unit: bool) -> np.ndarray:
     return out
 
 
-def _solve_triangular_vjp(g: Any, y: Any, a: Any, lower: bool, unit: bool) -> Any:
-    back = solve_triangular(t(a), g, lower=not lower, unit=unit)
-    return _mask(neg(matmul(back, y, tb=True)), lower=lower, diagonal=0 if unit else 1)
+def _solve_triangular_vjp(g: Any, y: Any, a: Any, lower: bool, unit: bool, whole: bool) -> Any:
+    slope = neg(matmul(_solve_for_b(g, a, lower, unit, whole), y, tb=True))
+    return slope if whole else _mask(slope, lower=lower, diagonal=0 if unit else 1)
+
+
+def _solve_for_b(g: Any, a: Any, lower: bool, unit: bool, whole: bool) -> Any:
+    return solve_triangular(t(a), g, lower=not lower, unit=unit, whole=whole)
 
 
 # X with A X = B for a triangle A; only the triangle is read, and without its diagonal if ``unit``, where ones are assumed. A
-# zero on the diagonal gives infinity or NaN.
+# zero on the diagonal gives infinity or NaN. ``whole``: A is a matrix whose other elements are zero, and has the gradient of
+# all of them.
 solve_triangular = host(
     "solve_triangular",
     _solve_triangular,
     "a b",
-    infer=lambda a, b, lower, unit: b,
-    vjp=(_solve_triangular_vjp, lambda g, a, lower, unit: solve_triangular(t(a), g, lower=not lower, unit=unit)),
+    infer=lambda a, b, lower, unit, whole: b,
+    vjp=(_solve_triangular_vjp, _solve_for_b),
+    defaults={"whole": False},
     torch_name="LinalgSolveTriangular",
 )
 

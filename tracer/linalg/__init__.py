@@ -554,11 +554,15 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """X with L L' X = B."""
+    name = "cholesky_solve"
+    _matrix(name, L)
+    _matrix(name, B, square=False, letter="B")
+    _same_dtype(name, L, B)
+    a, b = _equation(name, L, B, True)
     # Only one triangle is read; the gradient is that of a full matrix, as in PyTorch.
-    rest = tril(L, -1) if upper else triu(L, 1)
-    T = F.add(triu(L) if upper else tril(L), F.sub(rest, rest.detach()))
-    other = _adjoint(T)
-    return solve(T, solve(other, B)) if upper else solve(other, solve(T, B))
+    for factor, lower in ((_adjoint(a), True), (a, False)) if upper else ((a, True), (_adjoint(a), False)):
+        b = P.solve_triangular(factor, b, lower=lower, unit=False, whole=True)
+    return b
 
 
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:

@@ -1,7 +1,11 @@
 """Indices that are tensors of one integer: views at computed positions, which are not read."""
 
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tracer
 
@@ -189,3 +193,51 @@ def test_positions_out_of_range():
         else:
             with pytest.raises(IndexError, match=f"index {k} is out of bounds for dimension 0 with size 3"):
                 traced(x, tracer.tensor(k))
+
+
+STATEMENTS = """
+x[i] += 1 ; x[i] = y ; y = x[i] ; y = x[j].clone() ; y.mul_(1.5) ; x[0] = x[i] ; x[i] = x[j]
+x[i], x[j] = x[j].clone(), x[i].clone() ; s = s + x[i].sum() ; s = s + x[i, j] ; x[i, j] = s * 0.1 ; x[:, i] *= 0.5
+z = x[:, j] ; z += 1 ; x.mul_(0.9) ; x = x * 1.0 ; y = x[i][1:] ; y = x[1:, i] ; x[i][k] = 2.0 ; i = (i + 1) % 4
+j = x[:, 0].argmax() ; k = (x[1] > 0).sum() % 4 ; if x[i, 0] > 0: x[j] -= 0.5 ; x[1:][k % 3] += 1 ; w = x.T[i]
+w -= 0.1 ; s = s + w[k] ; x[2] = 1.0 ; s = s + x[..., k].sum() ; a = [x[t] for t in (i, j)] ; a[0].add_(a[1])
+s = s + a[0].sum() ; x[i].zero_() ; x[i].copy_(x[j]) ; u = x[i, None, :2] ; u += 0.25 ; x = x.clone() ; x[j] = 5.0
+b = x[i] ; x = x + 1 ; b += 1 ; s = s + b.sum() ; x[j, 1:3] = x[i, :2] ; y = x[i].view(2, 2)[0]
+"""
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([s.strip() for s in re.split(r" ; |\n", STATEMENTS) if s.strip()]), min_size=2, max_size=9))
+def test_any_statements(lines):
+    start = "a = [x[0], x[1]]; b = w = x[0]; u = x[:1]; s = x.sum() * 0; y = x[0].clone(); z = x[:, 0].clone()"
+    body = "\n    ".join([start, *lines, "return s, x.clone(), y.clone(), z.clone()"])
+    space = {}
+    exec(f"def f(x, i, j, k):\n    {body}", space)
+    traced = tracer.trace(space["f"])
+    for seed in range(5):
+        outcomes = []
+        for function in (traced, space["f"]):
+            draw = np.random.default_rng(seed)
+            args = [tracer.tensor(draw.normal(size=(4, 4))), *(tracer.tensor(int(draw.integers(0, 4))) for _ in range(3))]
+            try:
+                outcomes.append([t.numpy() for t in (*function(*args), *args)])
+            except RuntimeError as e:
+                outcomes.append(str(e))
+        given, expected = outcomes
+        if isinstance(expected, str):
+            assert given == expected
+        else:
+            for a, b in zip(given, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_row_that_is_its_own_at_some_positions(first):
+    def f(x, i):
+        x[0] = x[i]
+        return x.sum()
+
+    traced = tracer.trace(f)
+    for k in (first, 2, 0, 1):
+        x, y = tracer.arange(9.0).reshape(3, 3), tracer.arange(9.0).reshape(3, 3)
+        assert traced(x, tracer.tensor(k)) == f(y, tracer.tensor(k)) and tracer.equal(x, y)

@@ -104,6 +104,8 @@ def require_apart(t: Tensor, other: Tensor, or_same: bool = True) -> None:
 
     ``or_same``: it may be exactly that memory, element by element.
     """
+    if context.recorder is not None:
+        context.recorder.movings.require_apart(context.recorder, t, other)
     a, b = t._data, other._data
     if (or_same and t is other) or not np.may_share_memory(a, b) or not (_dense(a) and _dense(b)):
         return

@@ -455,7 +455,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a tracer.{input.dtype.ctype}Tensor: write a tensor or a number")
     if context.recorder is not None and not input.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
-        found = _at_a_number(input, index, value._data.shape if isinstance(value, Tensor) else ())
+        found = _at_a_number(input, index, value if isinstance(value, Tensor) else None)
         if found is not None:
             part, tensors = chosen(input, found)
             ((axis, at),) = positions(part, tensors).items()
@@ -467,7 +467,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             v = reshape(v, v._data.shape[max(0, v.ndim - len(shape)) :])
             part._become(P.set_at(part, expand(v, shape), reshape(to_dtype(at, int64), ()), axis=axis), partly=True)
             return
-    if isinstance(value, Tensor) and is_view_by(index, input, value) and may_change_untracked(input):
+    if isinstance(value, Tensor) and _is_there(value, input, index) and may_change_untracked(input):
         input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
         return
     part, tensors = chosen(input, index)
@@ -498,10 +498,17 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     part._become(_put(before, tensors, value), partly=True)
 
 
-def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[Any, ...] | None:
+def _is_there(value: Tensor, input: Tensor, index: Any) -> bool:
+    """True if ``value`` is ``input[index]``, at a position that is not computed by a recorded run."""
+    moves = context.recorder is not None and context.recorder.movings.of(value) is not None
+    return not moves and is_view_by(index, input, value)
+
+
+def _at_a_number(input: Tensor, index: Any, value: Tensor | None) -> tuple[Any, ...] | None:
     """An index with one item that is a number of a recorded run, replaced by a one-element vector. None for other indices, and
-    for values of shapes that do not fit.
+    for values that do not fit, or may overlap the place.
     """
+    shape = () if value is None else value._data.shape
     items = index if type(index) is tuple else (index,)
     places = [k for k, item in enumerate(items) if type(item) is RuntimeInt or is_computed_number(item)]
     others = [item for k, item in enumerate(items) if k not in places]
@@ -512,7 +519,13 @@ def _at_a_number(input: Tensor, index: Any, shape: tuple[int, ...]) -> tuple[Any
     at = int(number._data) if isinstance(number, Tensor) else number._value
     if not -extent <= at < extent:
         return None
-    sizes = input._data[tuple([at if i is number else i for i in items])].shape
+    target = input._data[tuple([at if i is number else i for i in items])]
+    if value is not None and np.may_share_memory(input._data, value._data):
+        apart = value._address() - target.__array_interface__["data"][0]
+        same = (value._data.shape, value._data.strides) == (target.shape, target.strides)
+        if not same or apart % input._data.strides[k]:
+            return None  # at some positions, but not at all, the value overlaps the place in part
+    sizes = target.shape
     if any(n not in (1, m) for n, m in itertools.zip_longest(shape[::-1], sizes[::-1][: len(shape)], fillvalue=1)):
         return None
     position = to_dtype(number, int64) if isinstance(number, Tensor) else number.tensor(int64)

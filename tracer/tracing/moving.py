@@ -58,6 +58,21 @@ class Movings:
     def add(self, t: Tensor, at: Value, axis: int) -> None:
         self._all[id(t)] = Moving(weakref.ref(t), at, axis)
 
+    def require_apart(self, recorder: Recorder, t: Tensor, other: Tensor) -> None:
+        """``t`` gets the elements of ``other``. If they overlap in part at some positions, and not at all at others, the
+        positions must be read: eager code raises an error there.
+        """
+        if not self._all or t._root() is not other._root():
+            return
+        for view in (t, other):
+            moving = self.of(view)
+            if moving is not None:
+                apart = abs(t._address() - other._address()) % view._viewed()[0]._data.strides[moving.axis]
+                if (t._data.shape, t._data.strides) == (other._data.shape, other._data.strides) and not apart:
+                    return  # the same elements, or others
+        if self.refuse(t) or self.refuse(other):
+            recorder.give_up("writes to memory that it reads, at an index that is a tensor")
+
     def refuse(self, t: Tensor) -> bool:
         """Notes that if a tensor is a view through such a view, or is one, its position must be read. Returns whether it is."""
         while self._all and t._view is not None:

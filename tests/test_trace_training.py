@@ -1,5 +1,7 @@
 """Traced programs have the eager results: training steps, and derivatives from outside."""
 
+import copy
+
 import numpy as np
 import pytest
 from twice import batch, both, leaf, network, outcome, same, vec
@@ -617,3 +619,34 @@ def test_second_derivatives_of_a_segment_know_what_was_in_memory_that_its_path_c
         return found
 
     both(program)
+
+
+def test_copies_of_models_with_gradients():
+    """The first order of meta-learning: steps of a copy, then a step toward it."""
+
+    def program(trace):
+        model, data = nn.Linear(4, 2), tracer.arange(20.0).reshape(5, 4) / 20
+        with tracer.no_grad():
+            for p in model.parameters():
+                p.copy_(tracer.arange(p.numel()).reshape(p.shape) / 10)
+        model(data).sum().backward()
+
+        @trace
+        def step(x):
+            fast = copy.deepcopy(model)
+            optimizer = optim.SGD(fast.parameters(), lr=0.1)
+            for _ in range(2):
+                optimizer.zero_grad()
+                fast(x).pow(2).mean().backward()
+                optimizer.step()
+            with tracer.no_grad():
+                for p, q in zip(model.parameters(), fast.parameters(), strict=True):
+                    p.add_(q - p, alpha=0.1)
+
+        for _ in range(5):
+            step(data)
+        return step, [p.detach() for p in model.parameters()]
+
+    (traced, given), (_, expected) = program(tracer.trace), program(lambda f: f)
+    assert all(map(tracer.allclose, given, expected))
+    assert traced.cache_info().replays >= 3 and not traced.eager_reasons

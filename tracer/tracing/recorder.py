@@ -185,10 +185,8 @@ class Recorder:
 
     def _operand(self, a: Tensor, out: Tensor) -> Value:
         """The value of an operand; detached if only ``out`` has a gradient: ``a`` was made under ``no_grad``."""
-        v = self._value(a)
-        if out._requires_grad and not a._requires_grad and v in self.sensitive:
-            return self.build.bind(P.detach, [v], {})
-        return v
+        v, is_lost = self._value(a), out._requires_grad and not a._requires_grad
+        return self.build.bind(P.detach, [v], {}) if is_lost and v in self.sensitive else v
 
     def _value(self, t: Tensor) -> Value:
         """The graph's value of a tensor's current state."""
@@ -261,11 +259,12 @@ class Recorder:
 
     @_guarded
     def copies(self, t: Tensor, copy: Tensor) -> None:
-        """Registers ``copy``, a new leaf with the current value of ``t``; if ``t`` has a gradient, it is copied too."""
+        """Registers ``copy``, a new leaf with the value of ``t``; if ``t`` has a gradient, it is copied too."""
         v = self.value(t)
         self.alike.tell_apart(t)  # a tensor has one copy
         self.make(copy, self.build.bind(P.detach, [v], {}) if v in self.sensitive else v)
-        self.reads_grad(t)
+        if t._grad is not None or self.owner(t).kind != "grad":  # gradients have none, as a rule
+            self.reads_grad(t)
 
     @_guarded
     def constant(self, t: Tensor) -> None:

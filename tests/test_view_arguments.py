@@ -180,3 +180,45 @@ def test_captured_views_are_changed_in_place():
         assert tracer.equal(grid, total) and rows[0][1].tolist() == [k * (k + 1) / 2] * 4
         assert tracer.equal(module.average, eager.average)
     assert not traced.eager_reasons
+
+
+def a_row(x, i):
+    y = x[1]
+    y += 1
+    return x.sum()
+
+
+def a_row_at_a_number(x, i):
+    x[i].mul_(2.0)
+    x[0].add_(x[i])
+    return x.sum()
+
+
+def an_assigned_row(x, i):
+    x[2] = x[i] * 3
+    return x[0] + 1
+
+
+@pytest.mark.parametrize("function", [a_row, a_row_at_a_number, an_assigned_row])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tracer.ones(1, 4).expand(3, 4),
+        lambda: tracer.ones(4, 1).expand(4, 3).T,
+        lambda: tracer.arange(6.0).as_strided((3, 3), (1, 1)),
+        lambda: tracer.from_numpy(np.lib.stride_tricks.as_strided(np.arange(6.0), (3, 4), (8, 8))),
+    ],
+    ids=["expanded", "transposed", "windows", "windows of NumPy"],
+)
+@pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
+def test_rows_that_share_memory(function, make):
+    traced = tracer.trace(function)
+    for k in (0, 1, 2, 0):
+        results = []
+        for run in (traced, function):
+            x = make()
+            try:
+                results.append([run(x, tracer.tensor(k)).tolist(), x.tolist()])
+            except RuntimeError as e:
+                results.append([str(e), x.tolist()])
+        assert results[0] == results[1]

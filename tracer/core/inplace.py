@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir import ops as P
 from .context import context
-from .layout import overlaps
+from .layout import is_apart, overlaps
 from .tensor import Tensor, wrap
 from .views import LazyView, refused
 from .waiting import WAITING, will_change
@@ -67,7 +67,7 @@ def become(
         write(t._data)
     else:
         np.copyto(t._data, new._data, where=new._data != t._data if shared and partly else True)
-    if shared and partly and context.recorder is not None:
+    if context.recorder is not None and ((shared and partly) or not is_apart(context.recorder.roots.of(t)._data)):
         context.recorder.give_up("writes to elements that share memory")
     t._changes()[0] += 1
     if follows:

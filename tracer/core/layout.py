@@ -79,3 +79,15 @@ def is_same_memory(a: np.ndarray, b: np.ndarray) -> bool:
 def overlaps(data: np.ndarray) -> bool:
     """True if an array certainly has several elements at one address."""
     return 0 in data.strides and data.size > 0 and any(s == 0 and n > 1 for s, n in zip(data.strides, data.shape, strict=True))
+
+
+def is_apart(data: np.ndarray) -> bool:
+    """True if every element of an array certainly has an address of its own: each axis steps over the inner ones."""
+    if data.flags.forc:
+        return True
+    reach = data.itemsize
+    for s, n in sorted((abs(s), n) for s, n in zip(data.strides, data.shape, strict=True) if n > 1):
+        if s < reach:
+            return False
+        reach += s * (n - 1)
+    return True

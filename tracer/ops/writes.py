@@ -523,7 +523,7 @@ def _at_a_number(input: Tensor, index: Any, value: Tensor | None) -> tuple[Any, 
     if value is not None and np.may_share_memory(input._data, value._data):
         apart = value._address() - target.__array_interface__["data"][0]
         same = (value._data.shape, value._data.strides) == (target.shape, target.strides)
-        if not same or apart % input._data.strides[k]:
+        if not same or apart % (input._data.strides[k] or 1):
             return None  # at some positions, but not at all, the value overlaps the place in part
     sizes = target.shape
     if any(n not in (1, m) for n, m in itertools.zip_longest(shape[::-1], sizes[::-1][: len(shape)], fillvalue=1)):

@@ -67,7 +67,7 @@ class Movings:
         for view in (t, other):
             moving = self.of(view)
             if moving is not None:
-                apart = abs(t._address() - other._address()) % view._viewed()[0]._data.strides[moving.axis]
+                apart = abs(t._address() - other._address()) % (view._viewed()[0]._data.strides[moving.axis] or 1)
                 if (t._data.shape, t._data.strides) == (other._data.shape, other._data.strides) and not apart:
                     return  # the same elements, or others
         if self.refuse(t) or self.refuse(other):

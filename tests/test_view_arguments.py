@@ -199,7 +199,16 @@ def an_assigned_row(x, i):
     return x[0] + 1
 
 
-@pytest.mark.parametrize("function", [a_row, a_row_at_a_number, an_assigned_row])
+def a_row_from_a_scalar(x, i):
+    x[i] = x[0, 0] + 1
+    return x[1] * 2
+
+
+def filled_rows(x, i):
+    return x.index_fill_(0, i.reshape(1), 5.0).sum()
+
+
+@pytest.mark.parametrize("function", [a_row, a_row_at_a_number, an_assigned_row, a_row_from_a_scalar, filled_rows])
 @pytest.mark.parametrize(
     "make",
     [

@@ -30,8 +30,8 @@ def become(
 
     ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written,
     because they get equal values. ``partly``: they may be, unless autograd tracks the change, because only changed elements
-    are written. ``write`` writes the elements to the memory of ``t`` without being recorded; then only the dtype, shape and
-    history of ``new`` are used.
+    are written where some share memory. ``write`` writes the elements to the memory of ``t`` without being recorded; then only
+    the dtype, shape and history of ``new`` are used.
     """
     if context.recorder is not None:
         context.recorder.value(t)  # before the change
@@ -45,6 +45,7 @@ def become(
     if follows:
         require_changeable(t, base)
     shared = overlaps(t._data)
+    changed_only = partly and not is_apart(t._data)
     if shared and (isinstance(t, LazyView) or not (may_overlap or (partly and not follows))):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -66,8 +67,8 @@ def become(
     elif write is not None:
         write(t._data)
     else:
-        np.copyto(t._data, new._data, where=new._data != t._data if shared and partly else True)
-    if context.recorder is not None and ((shared and partly) or not is_apart(context.recorder.roots.of(t)._data)):
+        np.copyto(t._data, new._data, where=new._data != t._data if changed_only else True)
+    if context.recorder is not None and (changed_only or not is_apart(context.recorder.roots.of(t)._data)):
         context.recorder.give_up("writes to elements that share memory")
     t._changes()[0] += 1
     if follows:

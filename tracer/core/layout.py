@@ -83,7 +83,7 @@ def overlaps(data: np.ndarray) -> bool:
 
 def is_apart(data: np.ndarray) -> bool:
     """True if every element of an array certainly has an address of its own: each axis steps over the inner ones."""
-    if data.flags.forc:
+    if data.flags.c_contiguous:
         return True
     reach = data.itemsize
     for s, n in sorted((abs(s), n) for s, n in zip(data.strides, data.shape, strict=True) if n > 1):

@@ -221,8 +221,8 @@ class TensorMethods:
 
         ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written,
         because they get equal values. ``partly``: they may be, unless autograd tracks the change, because only changed elements
-        are written. ``write`` writes the elements to the memory of ``t`` without being recorded; then only the dtype, shape and
-        history of ``new`` are used.
+        are written where some share memory. ``write`` writes the elements to the memory of ``t`` without being recorded; then only
+        the dtype, shape and history of ``new`` are used.
         """
     def _is_view(self) -> builtins.bool: ...
     def _snapshot(self) -> Tensor:

@@ -1,5 +1,7 @@
 """Traced functions that change arguments which are views of tensors that they do not reach."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -231,3 +233,41 @@ def test_rows_that_share_memory(function, make):
             except RuntimeError as e:
                 results.append([str(e), x.tolist()])
         assert results[0] == results[1]
+
+
+PARTS = {
+    "index_fill": (lambda w, i, v: w.index_fill_(0, i([0]), 7), [7, 7, 7, 3, 4]),
+    "index_copy": (lambda w, i, v: w.index_copy_(0, i([0]), v([[6, 6, 6]])), [6, 6, 6, 3, 4]),
+    "index_add": (lambda w, i, v: w.index_add_(0, i([0]), v([[1, 1, 1]])), [1, 2, 3, 3, 4]),
+    "index_put": (lambda w, i, v: w.index_put_((i([0]), i([2])), v([5])), [0, 1, 5, 3, 4]),
+    "scatter": (lambda w, i, v: w.scatter_(1, i([[1]]), 9), [0, 9, 2, 3, 4]),
+    "scatter_add": (lambda w, i, v: w.scatter_add_(1, i([[1]]), v([[2]])), [0, 3, 2, 3, 4]),
+    "put": (lambda w, i, v: w.put_(i([1]), v([2])), [0, 2, 2, 3, 4]),
+    "diagonal": (lambda w, i, v: w.fill_diagonal_(4), [4, 1, 4, 3, 4]),
+    "mask": (lambda w, i, v: w.masked_fill_(i([[1, 0, 0], [0, 0, 0], [0, 0, 0]]) > 0, 8), [8, 1, 2, 3, 4]),
+}
+
+
+@pytest.mark.parametrize("dtype", [tracer.float32, tracer.int64])
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
+def test_changes_of_parts_of_overlapping_windows(name, dtype):
+    """The numbers are those of PyTorch 2.13, for windows of three of the numbers 0 to 4."""
+    change, expected = PARTS[name]
+
+    def f(w):
+        change(w, tracer.tensor, lambda data: tracer.tensor(data, dtype=dtype))
+        return w.sum()
+
+    traced = tracer.trace(f)
+    for run in (f, traced, traced, traced):
+        numbers = tracer.arange(5, dtype=dtype)
+        windows = numbers.as_strided((3, 3), (1, 1))
+        assert run(windows) == windows.sum() and numbers.tolist() == expected
+
+
+@pytest.mark.parametrize("value", [5.0, math.nan])
+def test_a_row_of_an_expanded_tensor_of_nans(value):
+    x = tracer.full((1, 3), math.nan).expand(2, 3)
+    x[[0]] = value
+    assert tracer.equal(x.isnan(), tracer.full((2, 3), value).isnan())

@@ -28,10 +28,10 @@ def become(
 ) -> Tensor:
     """``t`` takes the value and the history of ``new`` and keeps its memory. Every in-place operation ends here.
 
-    ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written,
-    because they get equal values. ``partly``: they may be, unless autograd tracks the change, because only changed elements
-    are written where some share memory. ``write`` writes the elements to the memory of ``t`` without being recorded; then only
-    the dtype, shape and history of ``new`` are used.
+    ``overwritten``: ``new`` was not computed from ``t``; otherwise only changed elements are written where some share memory.
+    ``may_overlap``: elements that share memory may be written, because they get equal values. ``partly``: they may be, unless
+    autograd tracks the change. ``write`` writes the elements to the memory of ``t`` without being recorded; then only the
+    dtype, shape and history of ``new`` are used.
     """
     if context.recorder is not None:
         context.recorder.value(t)  # before the change
@@ -45,7 +45,7 @@ def become(
     if follows:
         require_changeable(t, base)
     shared = overlaps(t._data)
-    changed_only = partly and not is_apart(t._data)
+    changed_only = not overwritten and not is_apart(t._data)
     if shared and (isinstance(t, LazyView) or not (may_overlap or (partly and not follows))):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -67,7 +67,7 @@ def become(
     elif write is not None:
         write(t._data)
     else:
-        np.copyto(t._data, new._data, where=new._data != t._data if changed_only else True)
+        np.copyto(t._data, new._data, where=_changed(t._data, new._data) if changed_only else True)
     if context.recorder is not None and (changed_only or not is_apart(context.recorder.roots.of(t)._data)):
         context.recorder.give_up("writes to elements that share memory")
     t._changes()[0] += 1
@@ -76,6 +76,11 @@ def become(
     if context.recorder is not None:
         context.recorder.update(t, new, follows, followed_before, overwritten)
     return t
+
+
+def _changed(old: np.ndarray, new: np.ndarray) -> Any:
+    """The elements with another value. A NaN that stays one has not changed."""
+    return (new != old) & ((new == new) | (old == old))
 
 
 def may_change_untracked(t: Tensor) -> bool:

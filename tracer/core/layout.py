@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -82,12 +83,18 @@ def overlaps(data: np.ndarray) -> bool:
 
 
 def is_apart(data: np.ndarray) -> bool:
-    """True if every element of an array certainly has an address of its own: each axis steps over the inner ones."""
-    if data.flags.c_contiguous:
-        return True
-    reach = data.itemsize
-    for s, n in sorted((abs(s), n) for s, n in zip(data.strides, data.shape, strict=True) if n > 1):
-        if s < reach:
-            return False
-        reach += s * (n - 1)
+    """True if no two elements of an array share memory: each stride is at least the extent of the axes with smaller strides.
+
+    False for some arrays with interleaved elements, which share none either.
+    """
+    return data.flags.c_contiguous or _are_apart(data.shape, data.strides, data.itemsize)
+
+
+@functools.lru_cache(4096)
+def _are_apart(shape: tuple[int, ...], strides: tuple[int, ...], extent: int) -> bool:
+    for s, n in sorted(zip(map(abs, strides), shape, strict=True)):
+        if n > 1:
+            if s < extent:
+                return False
+            extent += s * (n - 1)
     return True

@@ -219,10 +219,10 @@ class TensorMethods:
     def _become(self, new: Tensor, overwritten: builtins.bool = False, may_overlap: builtins.bool = False, partly: builtins.bool = False, write: Callable[[np.ndarray[Any, Any]], object] | None = None) -> Tensor:
         """``t`` takes the value and the history of ``new`` and keeps its memory. Every in-place operation ends here.
 
-        ``overwritten``: ``new`` was not computed from ``t``. ``may_overlap``: elements that share memory may be written,
-        because they get equal values. ``partly``: they may be, unless autograd tracks the change, because only changed elements
-        are written where some share memory. ``write`` writes the elements to the memory of ``t`` without being recorded; then only
-        the dtype, shape and history of ``new`` are used.
+        ``overwritten``: ``new`` was not computed from ``t``; otherwise only changed elements are written where some share memory.
+        ``may_overlap``: elements that share memory may be written, because they get equal values. ``partly``: they may be, unless
+        autograd tracks the change. ``write`` writes the elements to the memory of ``t`` without being recorded; then only the
+        dtype, shape and history of ``new`` are used.
         """
     def _is_view(self) -> builtins.bool: ...
     def _snapshot(self) -> Tensor:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from .nest import Let, Loop, Reduce, Statement, Store
+
+_LOAD = re.compile(r"\bload\((p\d+), ")
 
 
 @dataclass
@@ -53,3 +59,27 @@ def _of(e: ast.expr, known: Mapping[str, int], defined: Mapping[str, str]) -> Af
     if isinstance(e.op, ast.Mult) and not (a.terms and b.terms):
         return b.times(a.constant) if not a.terms else a.times(b.constant)
     return None
+
+
+def accesses(body: Sequence[Statement]) -> Iterator[tuple[str, str]]:
+    """The arrays and offsets of loads and stores, except those in branches."""
+    for s in body:
+        if isinstance(s, Loop):
+            yield from accesses(s.body)
+        if isinstance(s, Let):
+            yield from loads(s.expression)
+        elif isinstance(s, Reduce):
+            yield from itertools.chain(*map(loads, s.values))
+        elif isinstance(s, Store):
+            yield from loads(s.value)
+            yield s.array, s.offset
+
+
+def loads(text: str) -> Iterator[tuple[str, str]]:
+    """The arrays and offsets of the loads in an expression."""
+    for match in _LOAD.finditer(text):
+        depth, end = 1, match.end()
+        while depth:
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        yield match[1], text[match.end() : end - 1]

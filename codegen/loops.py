@@ -41,7 +41,7 @@ from ..ir.ops import (
     uniform,
     where,
 )
-from ..ir.ops.movement import near_axes
+from ..ir.ops.movement import near_axes, slice_
 from ..ir.ops.reduce import SHORT
 from ..ir.primitive import Kind, Piece
 from ..ir.regions import Region, region_of
@@ -99,7 +99,7 @@ class Lowering:
         self.kept: dict[Value, str] = {}  # values kept between the loops of a row, and the array that holds them
         self._complete: set[tuple[Value, Index]] = set()  # and the rows that are complete
         self.memory: set[Value] = set()  # arrays of which slices are written
-        self._places: dict[tuple[Value, Region], list[tuple[str, str]]] = {}  # starts and steps of these slices
+        self._places: dict[tuple[Value, int, int, int], tuple[str, str]] = {}  # starts and steps of slices, by value and axis
         for v in body.inputs:
             self.add_array(v)
 
@@ -200,9 +200,9 @@ class Lowering:
     def offset(self, v: Value, index: Index) -> str:
         """The offset of element ``index`` of ``v``, in elements from its start."""
         if v.shape not in self.strides:
-            steps = [math.prod(v.shape[a + 1 :]) for a in range(len(v.shape))]
-            # A short stride is text, so that the spacing within a vector is known.
-            texts = [str(s) if s <= SHORT else self.param(s) for s in steps]
+            inner = [v.shape[a + 1 :] for a in range(len(v.shape))]
+            # The stride over short axes is text, so that the spacing within a vector is known.
+            texts = [str(math.prod(i)) if max(i, default=1) <= SHORT else self.param(math.prod(i)) for i in inner]
             self.strides[v.shape] = [s if n != 1 else "0" for s, n in zip(texts, v.shape, strict=True)]
         terms = [
             i if s == "1" else f"{i} * {s}"
@@ -214,15 +214,17 @@ class Lowering:
     def placed(self, x: Value, region: Region, shape: tuple[int, ...], index: Index) -> Index:
         """The position in ``x`` of element ``index`` of a slice of it, which may lack axes of extent 1.
 
-        Equal slices have equal text: it is visible that a replaced element is read before, in the same iteration.
+        Slices of one value that start at the same place along an axis have equal text there. So it is visible that a replaced
+        element is read before, in the same iteration, and LLVM loads an element once, and adjacent ones as a vector.
         """
-        key = x, region
-        if key not in self._places:
-            params = [str if near else self.param for near in near_axes(x.shape)]
-            self._places[key] = [(param(r.start), param(r.step)) for r, param in zip(region, params, strict=True)]
         places = []
         moving = iter([i for i, n in zip(index, shape, strict=True) if n != 1])
-        for r, (start, step) in zip(region, self._places[key], strict=True):
+        for axis, (r, near) in enumerate(zip(region, near_axes(x.shape), strict=True)):
+            key = x, axis, r.start, r.step
+            if key not in self._places:
+                param = str if near else self.param
+                self._places[key] = param(r.start), param(r.step)
+            start, step = self._places[key]
             i = next(moving) if len(r) != 1 else "0"
             terms = [f"{i} * {step}" if step != "1" else i] if i != "0" else []
             terms += [start] if start != "0" else []
@@ -306,7 +308,7 @@ class Lowering:
         return str(len(self.checks) - 1)
 
     def _movement(self, op: Op, index: Index) -> str:
-        if op.operands and op.operands[0] in self.memory:
+        if op.primitive is slice_ or (op.operands and op.operands[0] in self.memory):
             return self.value(op.operands[0], self.placed(op.operands[0], region_of(op), op.result.shape, index))
         types = [o.type for o in op.operands]
         assert op.primitive.pieces is not None, op.primitive.name

@@ -16,13 +16,12 @@ The mapping depends only on the nest and its extents, so results do not depend o
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from .affine import affine
+from .affine import accesses, affine, loads
 from .nest import Accumulate, Combine, Do, If, Join, Kernel, Let, Loop, Reduce, Statement, Store, Who, renamed, walk
 
 _FEW, _SOME, _MANY = 16, 1024, 8192  # maximum elements of a row: for a thread, for a warp, for a block of 256
@@ -32,7 +31,6 @@ _VECTOR = 16  # bytes of the widest access
 _LONG_BODY = 100  # statements: longer bodies for several elements at once need too many registers
 _BARRIER = Do("block_barrier()")
 _NAME = re.compile(r"[a-z]\d+\b")
-_LOAD = re.compile(r"\bload\((p\d+), ")
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class _Mapping:
         for s in lets:
             parts = [x for x in walk([s]) if isinstance(x, (Let, If))]
             text = " ".join(x.expression if isinstance(x, Let) else x.condition for x in parts)
-            reads = {array for array, _ in _loads(text)}
+            reads = {array for array, _ in loads(text)}
             if reads & self.written or late & set(_NAME.findall(text)):
                 late.update(x.name for x in parts if isinstance(x, Let))
                 inside.append(s)
@@ -263,7 +261,7 @@ class _Mapping:
     def _varying(self, nest: _Nest, body: Sequence[Statement]) -> set[tuple[str, str]]:
         """The accesses in loops inside a nest that differ between adjacent iterations."""
         defined = {s.name: s.expression for s in walk(body) if isinstance(s, Let) and s.name[0] in "tj"}
-        found = {access for s in body if isinstance(s, Loop) for access in _accesses(s.body)}
+        found = {access for s in body if isinstance(s, Loop) for access in accesses(s.body)}
         variable = nest.loops[-1].variable
         return {(array, at) for array, at in found if self._depends(_NAME.findall(at), variable, defined)}
 
@@ -272,7 +270,7 @@ class _Mapping:
         variable = nest.loops[-1].variable
         defined = {s.name: s.expression for s in walk(body) if isinstance(s, Let) and s.name[0] in "tj"}
         found: dict[str, set[str]] = {}
-        for array, offset in _accesses(body):
+        for array, offset in accesses(body):
             form = affine(offset, self.known, defined)
             if form is None or form.terms.get(variable) != 1 or form.constant % lanes:
                 continue
@@ -383,30 +381,6 @@ def _has_parallel_loop(body: Sequence[Statement]) -> bool:
     return any(isinstance(s, Loop) and not s.sequential for s in walk(body))
 
 
-def _accesses(body: Sequence[Statement]) -> Iterable[tuple[str, str]]:
-    """The arrays and offsets of loads and stores, except those in branches."""
-    for s in body:
-        if isinstance(s, Loop):
-            yield from _accesses(s.body)
-        if isinstance(s, Let):
-            yield from _loads(s.expression)
-        elif isinstance(s, Reduce):
-            yield from itertools.chain(*map(_loads, s.values))
-        elif isinstance(s, Store):
-            yield from _loads(s.value)
-            yield s.array, s.offset
-
-
-def _loads(text: str) -> Iterable[tuple[str, str]]:
-    """The arrays and offsets of the loads in an expression."""
-    for match in _LOAD.finditer(text):
-        depth, end = 1, match.end()
-        while depth:
-            depth += {"(": 1, ")": -1}.get(text[end], 0)
-            end += 1
-        yield match[1], text[match.end() : end - 1]
-
-
 def _joins(loops: Sequence[Loop], unit: _Unit, others: Set[str]) -> list[Statement]:
     """The statements that combine the threads' reductions, except ``others``."""
     found: dict[tuple[str, ...], Combine] = {}
@@ -473,7 +447,7 @@ def _effects(statements: Sequence[Statement], ranges: tuple = (), names: Mapping
         else:
             texts = s.values if isinstance(s, Reduce) else ()
         for text in texts:
-            for array, offset in _loads(re.sub(r"\bload\d+\(", "load(", text)):
+            for array, offset in loads(re.sub(r"\bload\d+\(", "load(", text)):
                 yield "r", array, (ranges if shared else "by all threads", plain(offset))
         if isinstance(s, (Store, Accumulate)):
             yield "w", s.array, (ranges, plain(s.offset)) if shared else ("by the first thread", "")
@@ -511,7 +485,7 @@ def _in_registers(body: Sequence[Statement], pure: Predicate) -> list[Statement]
 
 def _with_registers(rows: Loop, names: Mapping[str, str], variable: str, pure: Predicate) -> list[Statement] | None:
     """The body of a loop over a row's elements, adding to registers, with ``variable`` for the column."""
-    if any(array in names for array, _ in _accesses(rows.body)):
+    if any(array in names for array, _ in accesses(rows.body)):
         return None
     result: list[Statement] = []
     for s in (renamed(s, {rows.variable: variable}) for s in rows.body):

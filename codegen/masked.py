@@ -2,7 +2,8 @@
 
 A vectorised loop leaves up to one vector less one of iterations, which run one by one. In a long loop they cost nothing, in a
 row of 31 numbers as much as the rest. With masks each vector costs a fifth more, so only loops of expensive functions are
-written ``masked``, and very short ones that load several elements: stencils.
+written ``masked``, and very short ones that load several elements: stencils. LLVM has no masked loads and stores of elements
+that are apart: loops with such are not written ``masked``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .nest import Accumulate, If, Kernel, Loop, Reduce, Statement, walk
+from .affine import accesses, affine
+from .nest import Accumulate, If, Kernel, Let, Loop, Reduce, Statement, walk
 from .text import lines
 
 _BYTES = 64  # of the widest vectors; with shorter ones the back end ignores the word
@@ -26,6 +28,12 @@ _EXPENSIVE = re.compile(
 def with_masks(kernel: Kernel, statements: Sequence[Statement], extents: Mapping[str, int]) -> list[Statement]:
     """The statements, with inner loops of known extents written ``masked`` where that pays."""
     size = max([4, *(array.dtype.itemsize for array in kernel.arrays)])
+    defined = {s.name: s.expression for s in walk(statements) if isinstance(s, Let) and s.name[0] == "j"}
+
+    def steps(loop: Loop) -> bool:
+        """True if some access takes elements that are apart, in adjacent iterations."""
+        forms = [affine(offset, extents, defined) for _, offset in accesses(loop.body)]
+        return any(form is not None and form.terms.get(loop.variable, 0) not in (0, 1) for form in forms)
 
     def rewritten(body: Sequence[Statement], inside: bool) -> list[Statement]:
         result: list[Statement] = []
@@ -35,7 +43,7 @@ def with_masks(kernel: Kernel, statements: Sequence[Statement], extents: Mapping
             elif isinstance(s, Loop):
                 innermost = not any(isinstance(x, Loop) for x in walk(s.body))
                 suits = inside and innermost and not s.sequential and s.start == "0"
-                pays = suits and _pays(s, extents.get(s.stop, 0), _BYTES // size)
+                pays = suits and _pays(s, extents.get(s.stop, 0), _BYTES // size) and not steps(s)
                 s = replace(s, masked=True) if pays else replace(s, body=rewritten(s.body, True))
             result.append(s)
         return result

@@ -7,18 +7,16 @@ power of two. With the inner loop cut into short parts, outside the other, a par
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .affine import affine
+from .affine import affine, loads
 from .nest import Kernel, Let, Loop, Statement, Store
 
 _LINE = 64  # bytes
 _MANY = 512  # iterations of the inner loop: fewer lines stay in the cache anyway
 _FEW, _PERIOD = 64, 1024  # unless their distance is a multiple of so many bytes: then they have few places there
 _MOST = 16  # statements per element: in longer bodies arithmetic hides the loads
-_LOADS = re.compile(r"load\((p\d+), ([^()]*(?:\([^()]*\)[^()]*)*)\)")
 
 
 def tiled(kernel: Kernel, statements: Sequence[Statement]) -> list[Statement]:
@@ -47,7 +45,7 @@ def _tiles(kernel: Kernel, outermost: Loop) -> list[Statement]:
         return [outermost]
     crossed = False  # whether some load is contiguous along the loop around the inner one, whose own loads are far apart
     kinds = {a.name: a.dtype for a in kernel.arrays}
-    for array, offset in _LOADS.findall(" ".join(lets.values())):
+    for array, offset in loads(" ".join(lets.values())):
         steps = affine(offset, extents, defined | lets)
         terms = {} if steps is None else steps.terms
         distance = abs(terms.get(inner.variable, 0)) * kinds[array].itemsize

@@ -36,6 +36,23 @@ def test_which_loops(dtype, extent, masked):
     assert not first(rows(dtype, "negative")) and not first(rows(dtype, start="1"))
 
 
+@pytest.mark.parametrize(
+    ("start", "store", "masked"),
+    [("r1", "r1", True), ("r1 * 4", "r1", False), ("j5 * 3 + 1", "r1", False), ("r1", "r1 * 2", False)],
+)
+def test_elements_that_are_apart_are_not_masked(start, store, masked):
+    body = [
+        Let("j5", "(r1 + n1)"),
+        Let("t2", f"load(p0, i0 * n0 + {start})"),
+        Let("t3", "exp(t2)"),
+        Store("p1", f"i0 * n0 + {store}", "t3"),
+    ]
+    loops = [Loop("i0", "start", "stop", [Loop("r1", "0", "n0", body)])]
+    kernel = Kernel([Array("p0", float64), Array("p1", float64)], ["n0", "n1"], [28, 2], loops, 4, [])
+    (outer,) = with_masks(kernel, kernel.body, {"n0": 28, "n1": 2})
+    assert outer.body[0].masked is masked
+
+
 FUNCTIONS = {
     "softmax": lambda x: tracer.softmax(x, -1),
     "log_softmax": lambda x: tracer.log_softmax(x, -1),

@@ -110,3 +110,29 @@ def test_equal_slices_correspond_to_equal_slices():
             traced(x)
             function(y)
             assert tracer.equal(x, y)
+
+
+def test_elements_that_several_slices_hold_are_loaded_once():
+    """Slices of one array that start at the same place of an axis have the same text there."""
+
+    def f(a, b):
+        b[2:-2, 2:-2] = a[2:-2, 2:-2, 1] * a[2:-2, 2:-2, 0] - a[2:-2, 2:-2, 1].exp() * a[3:-1, 2:-2, 1]
+
+    traced = tracer.trace(f)
+    traced(tracer.ones(20, 20, 4), tracer.ones(20, 20))
+    bodies = [op.attrs["body"] for op in traced.fused_graphs()[0].ops if op.primitive is fusion]
+    (text,) = [cpu.source(lower(with_places(body))) for body in bodies]
+    assert text.count("load(p0") == 3
+
+
+def test_the_spacing_over_short_axes_is_known():
+    """Otherwise LLVM cannot tell the elements of an iteration from those of the next."""
+
+    def f(a, b):
+        b[:, 0, 1, 0] = a.tanh()
+        b[:, 1, 0, 1] = a.exp()
+
+    traced = tracer.trace(f)
+    traced(tracer.ones(20), tracer.ones(20, 4, 2, 2))
+    bodies = [op.attrs["body"] for op in traced.fused_graphs()[0].ops if op.primitive is fusion]
+    assert bodies and all("i0 * 16" in cpu.source(lower(with_places(body))) for body in bodies)

@@ -131,7 +131,7 @@ def _tag(instruction: Any, array: Buffer) -> None:
 
 
 def load(builder: Builder, array: Buffer, i: Scalar) -> Scalar:
-    v = builder.load(builder.gep(array.pointer, [i.value]))
+    v = builder.load(builder.gep(array.pointer, [i.value], inbounds=True))
     _tag(v, array)
     return Scalar(builder.icmp_unsigned("!=", v, v.type(0)) if array.dtype is bool_ else v, array.dtype)
 
@@ -140,7 +140,7 @@ def store(builder: Builder, array: Buffer, i: Scalar, value: Scalar) -> None:
     if value.dtype is not array.dtype:
         raise TypeError(f"a kernel stores {value.dtype.short} in an array of {array.dtype.short}")
     v = builder.zext(value.value, I8) if array.dtype is bool_ else value.value
-    _tag(builder.store(v, builder.gep(array.pointer, [i.value])), array)
+    _tag(builder.store(v, builder.gep(array.pointer, [i.value], inbounds=True)), array)
 
 
 def prefetch(builder: Builder, array: Buffer, first: Scalar, last: Scalar) -> None:

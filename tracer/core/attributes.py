@@ -10,7 +10,7 @@ import numpy as np
 from ..ir.ops.movement import strides_of
 from ..ir.types import DType
 from ..ops.common import one_dim
-from .context import context, not_in_traces
+from .context import COUNTED, context, not_in_traces, shape_is_read
 from .device import CPU, device, moved
 from .layout import strided
 from .pinning import is_pinned, pin_memory, record_stream
@@ -83,6 +83,8 @@ def stride(self: Tensor) -> tuple[int, ...]: ...
 def stride(self: Tensor, dim: int) -> int: ...
 def stride(self: Tensor, dim: int | None = None) -> Any:
     """The distances, in elements, between neighbours along each axis, or along one."""
+    if COUNTED:
+        shape_is_read(self)
     strides = tuple([s // self._data.itemsize for s in strides_of(self._data)])
     return strides if dim is None else strides[one_dim(dim, self.ndim)]
 
@@ -156,12 +158,16 @@ def _by_python(t: Tensor, name: str, function: Callable[..., Any], *operands: Te
 def _storage(self: Tensor) -> TypedStorage:
     """The memory of the tensor and of all views of it, as elements."""
     not_in_traces(self, "reads the memory of a tensor made outside")
+    if COUNTED:
+        shape_is_read(self._root())
     return TypedStorage(self._root())
 
 
 def _untyped_storage(self: Tensor) -> UntypedStorage:
     """The memory of the tensor and of all views of it, as bytes."""
     not_in_traces(self, "reads the memory of a tensor made outside")
+    if COUNTED:
+        shape_is_read(self._root())
     return UntypedStorage(self._root())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -114,6 +115,26 @@ def unrecorded() -> Iterator[None]:
 # anomaly mode, eager mode.
 SPECIAL: list[object] = []
 _ANOMALY = object()
+
+
+# The counts of a recording in which extents depend on values (``tracing.counts``); empty in all others.
+COUNTED: list[Any] = []
+_PACKAGE = __name__.partition(".")[0] + "."
+# Modules of functions that give users what they read.
+_INQUIRIES = tuple(_PACKAGE + name for name in ("core.methods", "ops.inquiry", "ops.offering", "ops.special", "interop."))
+
+
+def shape_is_read(t: Tensor) -> None:
+    """Notes that a tensor's shape is read, where user code does: the library reads shapes all the time."""
+    if context.recorder is None:
+        return
+    frame = sys._getframe(2)
+    name = frame.f_globals.get("__name__", "")
+    while name.startswith(_INQUIRIES) and frame.f_back is not None:
+        frame = frame.f_back
+        name = frame.f_globals.get("__name__", "")
+    if not name.startswith(_PACKAGE):
+        COUNTED[0].show(t._data.shape)
 
 
 class Structure:

@@ -437,7 +437,7 @@ def _t(self: Tensor) -> Tensor:
 
 def _nbytes(self: Tensor) -> int:
     """The number of bytes of all elements."""
-    return int(self._data.nbytes)
+    return self.element_size() * self.numel()
 
 
 def _rdiv(self: Tensor, other: Any) -> Tensor:

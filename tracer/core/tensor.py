@@ -14,7 +14,7 @@ import numpy as np
 
 from ..ir.types import DType, TensorType, array_type, dtype_of
 from ..runtime.devices import address, device_of, layout_of
-from .context import SPECIAL, context, not_in_traces, structure_changed
+from .context import COUNTED, SPECIAL, context, not_in_traces, shape_is_read, structure_changed
 from .device import array_on, device, device_named_for, memory_of
 from .layout import is_in_format, is_same_memory, overlaps
 from .printing import html, show
@@ -71,6 +71,8 @@ class Tensor(TensorMethods):
     @property
     def shape(self) -> Size:
         """The extents of all axes."""
+        if COUNTED:
+            shape_is_read(self)
         return Size(self._data.shape)
 
     @property
@@ -103,6 +105,8 @@ class Tensor(TensorMethods):
     def size(self, dim: int) -> int: ...
     def size(self, dim: int | None = None) -> Size | int:
         """The shape, or the extent of one axis. Raises IndexError for an axis that does not exist."""
+        if COUNTED:
+            shape_is_read(self)
         shape = self._data.shape
         if dim is None:
             return Size(shape)
@@ -114,6 +118,8 @@ class Tensor(TensorMethods):
 
     def numel(self) -> int:
         """The number of elements."""
+        if COUNTED:
+            shape_is_read(self)
         return int(self._data.size)
 
     def element_size(self) -> int:
@@ -146,6 +152,8 @@ class Tensor(TensorMethods):
     def __len__(self) -> int:
         if self._data.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
+        if COUNTED:
+            shape_is_read(self)
         return len(self._data)
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..core.context import context
+from ..core.context import COUNTED, context
 from ..core.tensor import Tensor
 from ..ir.halves import is_half
 from ..ir.ops import cast, check_index, full, sum_, unread
@@ -26,6 +27,12 @@ def one_dim(dim: int, rank: int) -> int:
     if not -n <= dim < n:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
     return dim % n
+
+
+def number_of_elements(x: Tensor, axes: Sequence[int]) -> int | Tensor:
+    """The product of the extents of some axes: in a recording a tensor, if it depends on how many elements a mask selects."""
+    extents = [x._data.shape[a] for a in axes]
+    return COUNTED[0].product(extents) if COUNTED and context.recorder is not None else math.prod(extents)
 
 
 def dims(dim: Dims, rank: int) -> tuple[int, ...]:

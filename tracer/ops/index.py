@@ -353,16 +353,16 @@ def number_of_nonzero(x: Tensor) -> int:
     """How many elements are not zero. A trace reads it."""
     if context.recorder is None:
         return int(np.count_nonzero(on_cpu(x._data)))
-    there = x if x.dtype is bool_ else P.ne(x, P.full(value=0, shape=x._data.shape, dtype=x.dtype.short))
-    count = P.sum_(P.cast(there, dtype="i64"), axes=tuple(range(x.ndim)))
-    return int(count._observed("a number of elements"))
+    return context.recorder.counts.of(x)
 
 
 def nonzero_by_axis(x: Tensor) -> list[Tensor]:
     """The positions of non-zero elements, by axis."""
     if context.recorder is None:
         return [wrap(where) for where in np.nonzero(x._data)]
-    flat, found = flat_nonzero(x), []
+    flat, found = flat_nonzero(x), list[Tensor]()
+    if x.ndim == 1:
+        return [flat]
     for n in reversed(x._data.shape):
         found.append(P.remainder(flat, n))
         flat = P.floor_divide(flat, n)

@@ -59,7 +59,7 @@ def is_nonzero(input: Tensor) -> bool:
 
 def is_same_size(input: Tensor, other: Tensor) -> bool:
     """True if the shapes are equal."""
-    return input._data.shape == other._data.shape
+    return input.shape == other.shape
 
 
 def numel(input: Tensor) -> int:

@@ -464,7 +464,8 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     if not input.ndim:
         count = number_of_nonzero(input)
         return placed(P.full(value=0, shape=(count, 0), dtype="i64"), input)
-    return shape.stack(nonzero_by_axis(input), 1)
+    found = nonzero_by_axis(input)
+    return shape.stack(found, 1) if len(found) > 1 else shape.reshape(found[0], (-1, 1))
 
 
 def argwhere(input: Tensor) -> Tensor:

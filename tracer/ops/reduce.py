@@ -11,7 +11,7 @@ from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import DType, int64, uint8
 from . import pointwise, shape
-from .common import Dims, as_floating, dims, one_dim, to_dtype, walked_again
+from .common import Dims, as_floating, dims, number_of_elements, one_dim, to_dtype, walked_again
 from .opmath import opmath
 
 __all__ = [
@@ -66,7 +66,7 @@ def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType
             f"Got: {input.dtype.ctype}"
         )
     axes = dims(dim, x.ndim)
-    count = math.prod(x._data.shape[a] for a in axes)
+    count = number_of_elements(x, axes)
     return walked_again(pointwise.div(sum(x, axes if dim is not None or axes else None, keepdim), count))
 
 
@@ -83,10 +83,12 @@ def var(
     if not (input.is_floating_point() or input.is_complex()):
         raise RuntimeError("std and var only support floating point and complex dtypes")
     axes = dims(dim, input.ndim)
-    count = math.prod(input._data.shape[a] for a in axes)
+    count = number_of_elements(input, axes)
     centred = pointwise.sub(input, mean(input, axes or None, keepdim=True))
     squares = P.real(pointwise.mul(centred, P.conj(centred))) if input.is_complex() else pointwise.square(centred)
     total = _keep(P.sum_(squares, axes=axes), input, axes, keepdim)
+    if isinstance(count, Tensor):
+        return pointwise.div(total, pointwise.clamp(pointwise.sub(count, correction), min=0))
     return pointwise.div(total, builtins.max(count - correction, 0) if count else 0)
 
 

@@ -294,7 +294,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """True if two tensors have the same shape and elements."""
-    return input._data.shape == other._data.shape and bool(F.eq(input, other).all())
+    return input.shape == other.shape and bool(F.eq(input, other).all())
 
 
 def logical_and(input: Tensor, other: Tensor) -> Tensor:

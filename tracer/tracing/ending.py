@@ -119,6 +119,14 @@ class Ending:
         )
         return bool(made)
 
+    @property
+    def done(self) -> tuple[Any, ...]:
+        """What a replay does at the end, without the values."""
+        found = [(p.holder if p.slot is None else p.slot.holder, p.key, p.index) for p, _ in self.effects]
+        places = [(id(holder), key if isinstance(key, (str, int)) else id(key), i) for holder, key, i in found]
+        rest = places, [source for source, _ in self.grads], self.flags, len(self.prints), len(self.memory)
+        return self.outputs, self.followed, self.updates, self.changed, rest
+
     def numbered(self, number: Mapping[Value, int]) -> Ending:
         """With numbers for values."""
         updates = {i: number[v] for i, v in self.updates.items()}

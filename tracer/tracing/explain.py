@@ -114,7 +114,13 @@ def _of_graph(trace: Trace) -> str:
 
 
 def _of_tree(tree: Tree) -> str:
-    joined = " (one for the whole path, while Python reads the same values)" if tree.joins.current is not None else ""
+    current = tree.joins.current
+    what = (
+        "however many elements its masks select"
+        if current is not None and current.counts
+        else "while Python reads the same values"
+    )
+    joined = "" if current is None else f" (one for the whole path, {what})"
     if tree.joins.failure:
         joined += f" (one for a whole path could not be compiled: {tree.joins.failure})"
     return f"{_count(tree.paths, 'path')}, {_count(tree.nodes, 'segment')}, {_count(len(tree.functions), 'program')}{joined}"

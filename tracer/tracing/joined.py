@@ -2,6 +2,9 @@
 
 The program computes all of the path, and besides it what Python would read, for comparison. It writes only into new memory, so
 if a value differs nothing has changed, and the replay goes along the segments instead.
+
+Two paths that differ only in how many elements masks select may have the same program, once it computes for all elements what
+they compute for those selected. Then it is valid for other counts, too, unless Python has read these.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import numpy as np
 from ..core.waiting import WAITING, will_change
 from ..ir.graph import Builder, Graph, Value
 from ..ir.ops import concatenate, full, ne, reshape
+from ..ir.passes.masks import compute_at_masks
+from ..ir.pipeline import COMPILE, SIMPLIFY, run
 from ..runtime.support.objects import reads_arrays
 from .draws import Draw
 from .follow import Closing, Left, PathRun, Unseen, are_the_same
 from .scalars import ERRORS, Element, static
-from .tape import Decision, Look
+from .tape import Decision, Gradient, Look
 
 if TYPE_CHECKING:
     from ..runtime.programs.calling import Caller
@@ -36,6 +41,12 @@ _LONGEST = 256
 _PATHS = 8  # of a tree
 _MANY = 50  # segments
 _SHORT = 256  # bytes that Python reads at once
+_PLURAL = 2  # the smallest count for which a path may stand for another one
+_GENERAL = 4  # paths for any count
+_ATTEMPTS = 4  # to find two paths with one program
+
+
+Counts = frozenset[int]
 
 
 class Missed(Exception):
@@ -54,21 +65,27 @@ class Joins:
         self._streak = 0
         self._needed = _STEADY  # more after each miss, because that run was in vain
         self._first = True
+        # The last node of the latest path with counts that Python has not read, and the numbers of their values.
+        self._counting: tuple[Node, Counts] | None = None
+        self._attempts = 0
+        self._general: list[Joined] = []  # those for any count
         self.current: Joined | None = None
         self.failure = ""  # why a path's program cannot be compiled
 
-    def begin(self) -> Joined | None:
-        """The path to try first."""
+    def begin(self) -> list[Joined]:
+        """The paths to try first."""
         if self._first:
             self._first = False
             leaf = self._tree.only_leaf() if self._tree.paths == 1 else None
             if leaf is not None and sum(n.flushes for n in self._tree.path_to(leaf)) >= _MANY:
                 self.current = self._join(leaf)
-        return self.current
+        current = [self.current] if self.current is not None else []
+        return current + [x for x in self._general if x is not self.current]
 
-    def missed(self) -> None:
+    def missed(self, joined: Joined) -> None:
         """The replay took another path."""
-        self.current, self._streak, self._needed = None, 0, min(2 * self._needed, _LONGEST)
+        if joined is self.current:
+            self.current, self._streak, self._needed = None, 0, min(2 * self._needed, _LONGEST)
 
     def took(self, leaf: Node) -> None:
         """A replay has taken the path to this node, by its segments."""
@@ -77,9 +94,27 @@ class Joins:
         if self._streak == self._needed:
             self.current = self._join(leaf)
 
+    def counted(self, leaf: Node, counts: Counts) -> None:
+        """A path was added on which Python has not read how many elements masks select: the values with these numbers."""
+        if not _are_plural(self._tree.path_to(leaf), counts):
+            return
+        before, self._counting = self._counting, (leaf, counts)
+        if before is None or before[1] != counts or self._attempts >= _ATTEMPTS:
+            return
+        self._attempts += 1
+        try:
+            joined = _for_any_count(self._tree, before[0], leaf, counts)
+        except Exception as e:
+            self.failure, joined = f"{type(e).__name__}: {e}", None
+        if joined is not None:
+            self._known[id(before[0])] = self._known[id(leaf)] = self.current = joined
+            self._general = [joined, *self._general][:_GENERAL]
+            self._attempts = 0
+
     def failed(self, joined: Joined, error: Exception) -> None:
         """The program of a path cannot be compiled."""
         self._known[id(joined.nodes[-1])] = self.current = None
+        self._general = [x for x in self._general if x is not joined]
         self.failure = f"{type(error).__name__}: {error}"
 
     def _join(self, leaf: Node) -> Joined | None:
@@ -93,22 +128,77 @@ class Joins:
 def _is_worth_it(nodes: Sequence[Node]) -> bool:
     """True if a path can be joined, and if calling its segments takes long compared with what they compute."""
     leaf, flushes = nodes[-1], [n for n in nodes if n.flushes]
-    closing = leaf.closing
-    if len(flushes) < _LEAST or closing is None or closing.ending.followed:
-        return False
-    if any(n.follows or n.left or n.entered or not isinstance(n.span.event, (Look, Decision, type(None))) for n in nodes):
-        return False
-    inputs = [x for n in nodes for x in n.span.inputs]
-    if any(x.device is not None or (x.source.is_number and x.source.index in leaf.late_numbers) for x in inputs):
-        return False
-    count = sum(len(n.rows) for n in flushes)
-    if count > _MOST:
+    if len(flushes) < _LEAST or not _can_be_joined(nodes) or any(n.follows for n in nodes):
         return False
     lengths = {
         hash(tuple([(row.primitive, row.attributes, row.types) for row in n.rows.values()])): len(n.rows) for n in flushes
     }
-    changed = sum(inputs[i].type.nbytes for i in closing.ending.updates)
+    assert leaf.closing is not None
+    inputs = [x for n in nodes for x in n.span.inputs]
+    changed = sum(inputs[i].type.nbytes for i in leaf.closing.ending.updates)
+    count = sum(len(n.rows) for n in flushes)
     return count <= _REPEATED * sum(lengths.values()) + _FEW and changed <= _COPIED * len(flushes)
+
+
+def _can_be_joined(nodes: Sequence[Node]) -> bool:
+    leaf = nodes[-1]
+    if leaf.closing is None:
+        return False
+    if any(n.left or n.entered or not isinstance(n.span.event, (Look, Decision, Gradient, type(None))) for n in nodes):
+        return False
+    inputs = [x for n in nodes for x in n.span.inputs]
+    if any(x.device is not None or (x.source.is_number and x.source.index in leaf.late_numbers) for x in inputs):
+        return False
+    return sum(len(n.rows) for n in nodes if n.flushes) <= _MOST
+
+
+def _for_any_count(tree: Tree, a: Node, b: Node, counts: Counts) -> Joined | None:
+    """The program that two paths have in common, if they differ only in counts; None if there is none."""
+    one, other = tree.path_to(a), tree.path_to(b)
+    if len(one) != len(other) or not all(map(_do_the_same, one, other)):
+        return None
+    seen = zip(one, _all_seen(one), _all_seen(other), strict=True)
+    if any(x != y and not _is_count(n.span.event, counts) for n, x, y in seen):
+        return None
+    if not (_can_be_joined(one) and _can_be_joined(other)):
+        return None
+    if a.closing is None or b.closing is None or a.closing.ending.done != b.closing.ending.done:
+        return None
+    mine, others = Joined(tree, one, counts), Joined(tree, other, counts)
+    tree.forget(others.function)
+    if mine.function.recorded.structure() == others.function.recorded.structure():
+        return mine
+    tree.forget(mine.function)
+    return None
+
+
+def _without_counts(graph: Graph, is_differentiated: bool) -> Graph:
+    """The graph with what it computes from selected elements, or rows, computed for all of them, where that is possible."""
+    before = SIMPLIFY if is_differentiated else COMPILE[: COMPILE.index(compute_at_masks)]
+    return compute_at_masks(run(graph, before, thorough=False), rows=True, safe=is_differentiated)
+
+
+def _do_the_same(a: Node, b: Node) -> bool:
+    """True if two nodes do the same, with extents that may differ."""
+    x, y = a.span, b.span
+    same = (x.inputs, x.event, x.roots, x.steps) == (y.inputs, y.event, y.roots, y.steps)
+    rows = [[(row.primitive, row.operands) for row in s.rows] for s in (x, y)]
+    return same and repr(x.constants) == repr(y.constants) and a.pairs == b.pairs and rows[0] == rows[1]
+
+
+def _are_plural(nodes: Sequence[Node], counts: Counts) -> bool:
+    """True if the path to these nodes may stand for paths with other counts."""
+    seen = [x for n, x in zip(nodes, _all_seen(nodes), strict=True) if _is_count(n.span.event, counts)]
+    return all(int(np.frombuffer(x, np.int64)[0]) >= _PLURAL for x in seen)
+
+
+def _is_count(event: Any, counts: Counts) -> bool:
+    return isinstance(event, Look) and event.value in counts
+
+
+def _all_seen(nodes: Sequence[Node]) -> list[Any]:
+    """What Python read at the ends of the nodes of a path."""
+    return [*map(_seen, nodes, nodes[1:]), None]
 
 
 def _seen(node: Node, after: Node) -> Any:
@@ -117,26 +207,35 @@ def _seen(node: Node, after: Node) -> Any:
 
 
 class Joined:
-    """The path along these nodes: one program, and what a call compares before and after it."""
+    """The path along these nodes: one program, and what a call compares before and after it.
 
-    def __init__(self, tree: Tree, nodes: list[Node]):
+    ``counts``: the numbers of values that need not be the same: how many elements masks select. They may be any numbers but 0
+    and 1, for which functions may do something else.
+    """
+
+    def __init__(self, tree: Tree, nodes: list[Node], counts: Counts = frozenset()):
         self._tree, self.nodes = tree, nodes
         ending = nodes[-1].ending
         assert ending is not None and not isinstance(ending, str)
         given = {k for n in nodes for k in range(n.first, n.computed)}
         self.closing = Closing(ending, set(), given, set(), True)
-        seen = [*map(_seen, nodes, nodes[1:]), None]
-        events = [(n.span.event, x) for n, x in zip(nodes, seen, strict=True)]
+        self.seen = _all_seen(nodes)
+        events = [(n.span.event, x) for n, x in zip(nodes, self.seen, strict=True)]
         self._arrange_numbers([(e.number, x) for e, x in events if isinstance(e, Decision)])
-        looks = [*((e, x) for e, x in events if isinstance(e, Look)), *self.read]
+        self.counts = sorted(counts)
+        looks = [(e, x) for e, x in events if isinstance(e, Look) and e.value not in counts] + self.read
         self.early_looks = [(e, seen) for e, seen in looks if e.value in given]
         looks = [(e, seen) for e, seen in looks if e.value not in given]
         needed = [*ending.outputs, *ending.entered, *(k for _, k, _ in self.closing.copied), *(k for _, k, _ in self.elements)]
         self.exports = list(dict.fromkeys(k for k in needed if k not in given))
         read = {k for n in nodes for row in n.span.rows for k in row.operands}
         self.imports = [k for k in sorted(given) if k in read]
-        graph, self.expected, self.long_looks = _graph(tree, nodes, self.imports, self.exports, looks)
-        self.function = tree.joined_function(graph)
+        graph, self.expected, self.long_looks = _graph(tree, nodes, self.imports, [*self.exports, *self.counts], looks)
+        active = [i for i, k in enumerate(self.imports) if tree.is_sensitive(nodes[-1], k)] if ending.followed else []
+        outputs = [i for i, k in enumerate(self.exports) if tree.is_sensitive(nodes[-1], k)] if ending.followed else []
+        if counts:
+            graph = _without_counts(graph, bool(active))
+        self.function = tree.joined_function(graph, active, outputs)
         self.caller: Caller | None = None
 
     def _arrange_numbers(self, decisions: list[tuple[int, Any]]) -> None:
@@ -237,14 +336,17 @@ class _JoinedRun(PathRun):
 
     def _before(self, joined: Joined) -> None:
         """All that does not depend on the program."""
-        self.nodes, self.values = joined.nodes, joined.values.copy()
+        self.values = joined.values.copy()
         for node in joined.numbered:
             self._compute(node)
         if any(not are_the_same(self.call, node.pairs) for node in joined.nodes if node.pairs):
             raise Missed
-        for node in joined.nodes:
+        for node, seen in zip(joined.nodes, joined.seen, strict=True):
+            self.nodes.append(node)
             if node.span.inputs:
                 self._fetch(node)
+            if isinstance(node.span.event, Gradient) and self._see(node.span.event) != seen:
+                raise Missed
         self._require(joined.decisions)
         if any(event.see(self.arrays[event.value]) != seen for event, seen in joined.early_looks):
             raise Missed
@@ -260,19 +362,33 @@ class _JoinedRun(PathRun):
             raise Missed
 
     def _program(self, joined: Joined) -> None:
-        program = joined.function.plain.program
-        if joined.caller is None and reads_arrays and program.lock is None:
-            joined.caller = self.tree.caller(program, [])
-        words = [self.words[k] for k in joined.imports]
+        outs: Sequence[np.ndarray] | None
         try:
-            outs = joined.caller(*words) if joined.caller is not None else program.run(words)
+            outs = self._computed(joined) if not joined.function.active else self._followed(joined)
         except (IndexError, RuntimeError, MemoryError) as e:
             raise Missed from e
         if outs is None:
             raise Missed
+        if any(a.item() < _PLURAL for a in outs[len(joined.exports) : len(joined.exports) + len(joined.counts)]):
+            raise Missed
         for k, a in zip(joined.exports, outs, strict=False):
             self.arrays[k], self.words[k] = a, id(a)
-        self._looked = outs[len(joined.exports) :]
+        self._looked = outs[len(joined.exports) + len(joined.counts) :]
+
+    def _computed(self, joined: Joined) -> Sequence[np.ndarray] | None:
+        program = joined.function.plain.program
+        if joined.caller is None and reads_arrays and program.lock is None:
+            joined.caller = self.tree.caller(program, [])
+        words = [self.words[k] for k in joined.imports]
+        return joined.caller(*words) if joined.caller is not None else program.run(words)
+
+    def _followed(self, joined: Joined) -> Sequence[np.ndarray]:
+        """The same, if a backward pass outside may follow."""
+        tensors = [self.tensor(k) for k in joined.imports]
+        outs = joined.function.call([self.arrays[k] for k in joined.imports], tensors)
+        self.tensors.update(zip(joined.exports, outs, strict=False))
+        self._compiled += dict.fromkeys(t._grad_fn for t in outs if t._grad_fn is not None)
+        return [t._data for t in outs]
 
     def _compare(self, joined: Joined) -> None:
         """Whether Python would read what it has read before."""

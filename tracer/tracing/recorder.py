@@ -37,6 +37,7 @@ from .applications import applies
 from .arrays import RuntimeArray, is_input, is_kept
 from .assigned import Assignments
 from .cotangents import Cotangents
+from .counts import Counts
 from .draws import Generators
 from .following import Following
 from .formats import Shown, Text
@@ -100,7 +101,7 @@ class Recorder:
         self.arrays: Mapping[int, Tensor] = {}  # tensors on the reachable NumPy arrays, by the array's id
         self.array_arguments: list[Tensor] = []  # array arguments
         self.looked_at: list[Tensor] = []  # array arguments whose elements NumPy reads
-        self.roots, self.movings = Roots(), Movings()
+        self.roots, self.movings, self.counts = Roots(), Movings(), Counts(self)
         self.epochs: dict[int, int] = {}
         self.assigned = Assignments()
         self.made: list[weakref.ref[Tensor]] = []  # tensors created while recording

@@ -127,6 +127,7 @@ class Recording:
             raise
         finally:
             context.recorder, context.recording = None, False
+            self.recorder.counts.release()
             sites.end()
             self.before.take_out()
 

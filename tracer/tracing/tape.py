@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..ir.types import TensorType
 from ..runtime.devices import device_of
 from .alike import Classes, chosen
 from .applications import Application
+from .counts import COUNT
 from .entered import Entered
 from .scalars import Element
 
@@ -37,6 +38,7 @@ class Look:
     truth: bool
     how: str
     loc: str
+    counts: bool = field(default=False, compare=False)  # it is how many elements a mask selects, which Python has not read
     late = True
 
     def see(self, data: np.ndarray) -> Any:
@@ -214,7 +216,8 @@ def spans(recorder: Recorder, number: dict[Value, int], whole: bool = True) -> l
             for v in op.results:
                 number[v] = len(number)
         if isinstance(event, Look):
-            event = replace(event, value=number[event.value])
+            counts = event.how == COUNT and not recorder.counts.are_read
+            event = replace(event, value=number[event.value], counts=counts)
         elif isinstance(event, (Application, Entered)):
             event = event.numbered(number)
         sensitive = frozenset(k for k, v in enumerate(values, first) if v in recorder.sensitive)

@@ -255,6 +255,9 @@ class Tree(Recorded):
                 node.children[spans[j - 1].seen] = new
             node = new
         self.paths += 1
+        counts = frozenset(s.event.value for s in spans if isinstance(s.event, Look) and s.event.counts)
+        if node is not None and node.closing is not None and counts:
+            self.joins.counted(node, counts)
         return True
 
     def _rebuild(self, path: Sequence[tuple[Node, Span]]) -> Node:
@@ -378,13 +381,17 @@ class Tree(Recorded):
 
     def _replay(self, call: Call) -> Any:
         joins = self.joins
-        joined = joins.begin()
-        if joined is not None and self._is_ready(joined):
+        for joined in joins.begin():
+            if not self._is_ready(joined):
+                continue
             try:
                 with kept_unless_complete(self.generators):
-                    return joined.run(call)
+                    result = joined.run(call)
             except Missed:
-                joins.missed()
+                joins.missed(joined)
+            else:
+                joins.current = joined
+                return result
         assert self.root is not None
         run = PathRun(self, call)
         with kept_unless_complete(self.generators):
@@ -402,7 +409,7 @@ class Tree(Recorded):
             raise
         except Exception as e:
             self.joins.failed(joined, e)
-            self._functions = {key: f for key, f in self._functions.items() if f is not joined.function}
+            self.forget(joined.function)
             return False
 
     def only_leaf(self) -> Node | None:
@@ -415,9 +422,9 @@ class Tree(Recorded):
     def path_to(self, node: Node) -> list[Node]:
         return self._path.to(node).nodes[: node.depth + 1]
 
-    def joined_function(self, graph: Graph) -> GraphFunction:
+    def joined_function(self, graph: Graph, active: Sequence[int], outputs: Sequence[int]) -> GraphFunction:
         """The function of a joined path."""
-        found = self._functions[_JOINED, id(graph)] = GraphFunction(graph, [], [], placement=CPU)
+        found = self._functions[_JOINED, id(graph)] = GraphFunction(graph, active, outputs, placement=CPU)
         return found
 
     def caller(self, program: Program, looked_at: list[int]) -> Caller:
@@ -506,6 +513,15 @@ class Tree(Recorded):
         """The type of value ``k`` on the path to a node."""
         return self._path.to(node).type(k)
 
+    def forget(self, function: GraphFunction) -> None:
+        """A joined path's function is not needed."""
+        self._functions = {key: f for key, f in self._functions.items() if f is not function}
+
+    def is_sensitive(self, node: Node, k: int) -> bool:
+        """True if gradients of the inputs could flow through value ``k``, on the path to a node."""
+        path = self._path.to(node)
+        return path.is_sensitive(k) and path.type(k).dtype.kind in "fc"
+
     # Limits.
 
     def missed(self, node: Node) -> str:
@@ -540,14 +556,7 @@ def _is_like(a: Ending | str, b: Ending | str, aliased: bool) -> bool:
     """True if two recordings of one path end alike: if arguments were ``aliased``, they may have other effects."""
     if isinstance(a, str) or isinstance(b, str):
         return bool(a and b)
-    return not aliased or _done(a) == _done(b)
-
-
-def _done(ending: Ending) -> tuple:
-    found = [(p.holder if p.slot is None else p.slot.holder, p.key, p.index) for p, _ in ending.effects]
-    places = [(id(holder), key if isinstance(key, (str, int)) else id(key), i) for holder, key, i in found]
-    rest = places, [source for source, _ in ending.grads], ending.flags, len(ending.prints), len(ending.memory)
-    return ending.outputs, ending.followed, ending.updates, ending.changed, rest
+    return not aliased or a.done == b.done
 
 
 def _is_exact(event: Any) -> bool:

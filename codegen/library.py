@@ -6,7 +6,7 @@ import itertools
 import math
 
 from ..ir.graph import Graph, Op, Value
-from ..ir.ops import contract, fold, index_add, matmul, scatter_add, set_at
+from ..ir.ops import contract, fold, index_add, matmul, scatter_add, scatter_reduce, set_at
 from . import scans
 from .contraction import element, lower_contract, matrix_vector
 from .loops import Index, Lowering, literal
@@ -25,6 +25,7 @@ def lower_op(op: Op) -> Kernel:
         fold: _fold,
         index_add: _index_add,
         scatter_add: _scatter_add,
+        scatter_reduce: _scatter_reduce,
         set_at: _set_at,
         **scans.LOWERINGS,
     }
@@ -120,6 +121,20 @@ def _scatter_add(low: Lowering, op: Op, out: Array) -> Kernel:
             safe = checked(low, low.value(where, index), y.shape[axis], axis)
             if y.shape[axis]:
                 _add(low, y, out, (*index[:axis], safe, *index[axis + 1 :]), _term(low, x, index, out))
+    return low.finish(1)
+
+
+def _scatter_reduce(low: Lowering, op: Op, out: Array) -> Kernel:
+    (x, v, where), y, axis = op.operands, op.result, op.attrs["axis"]
+    with low.loop(Loop("i0", "start", "stop")):
+        with low.loops(range(len(y.shape)), y) as index:
+            low.scopes[-1].body.append(Store(out.name, low.offset(y, index), low.value(x, index)))
+        with low.loops(range(len(v.shape)), v, sequential=True) as index:
+            safe = checked(low, low.value(where, index), y.shape[axis], axis)
+            if y.shape[axis]:
+                at = low.atom(low.offset(y, (*index[:axis], safe, *index[axis + 1 :])))
+                combine = Combine(op.attrs["reduce"])
+                low.scopes[-1].body.append(Accumulate(out.name, at, combine, low.value(v, index), out.dtype))
     return low.finish(1)
 
 

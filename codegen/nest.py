@@ -42,6 +42,7 @@ class Combine(StrEnum):
     MIN = "min"
     GREATER = "greater"
     LESS = "less"
+    PROD = "prod"
     ANY = "any"
     ARGMAX = "argmax"
     ARGMIN = "argmin"
@@ -54,6 +55,8 @@ class Combine(StrEnum):
         """The two values combined, as an expression."""
         if self is Combine.ANY:
             return f"{so_far} | ({value})"
+        if self is Combine.PROD:
+            return f"{so_far} * {value}"
         function = {"sum": "accumulate", "max": "maximum", "min": "minimum"}.get(self, self.value)
         return f"{function}({so_far}, {value})"
 

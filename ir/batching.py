@@ -183,6 +183,7 @@ _RULES: dict[str, Rule] = {
     "index_add": _index_add,
     "set_at": _set_at,
     **dict.fromkeys(("gather", "cumsum", "cumprod", "recurrence", "logcumsumexp", "cumargmax", "argsort"), _axis),
+    "scatter_reduce": _axis,
     "scatter_add": _with(lambda count, attrs, shape: {"axis": attrs["axis"] + 1, "shape": (count, *attrs["shape"])}),
     **dict.fromkeys(("sum", "sum_lost", "max", "min", "argmax", "argmin"), _axes),
 }

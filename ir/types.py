@@ -16,6 +16,15 @@ import ml_dtypes
 import numpy as np
 
 
+class _Shown:
+    """How the package is called in the text of dtypes, shapes and layouts: PyTorch's name in programs written for that."""
+
+    package = "tracer"
+
+
+shown = _Shown()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DType:
     """An element type. There is one object per type; comparison is by identity.
@@ -83,7 +92,7 @@ class DType:
         return int(self.numpy.itemsize)
 
     def __repr__(self) -> str:
-        return f"tracer.{self.name}"
+        return f"{shown.package}.{self.name}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dtype_named, (self.short,)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .graph import Graph, Op, Value
 from .interp import EVALUATE, evaluate
-from .ops import check_index, gather, index_add, index_select, scatter_add, sum_, sum_lost
+from .ops import check_index, gather, index_add, index_select, scatter_add, scatter_reduce, sum_, sum_lost
 from .primitive import Kind
 from .verify import VerifyError
 
@@ -184,7 +184,7 @@ def _extents(graph: Graph) -> Iterator[int]:
             yield op.attrs["extent"]
         elif op.primitive in (index_select, gather):
             yield op.operands[0].shape[op.attrs["axis"]]
-        elif op.primitive in (index_add, scatter_add):
+        elif op.primitive in (index_add, scatter_add, scatter_reduce):
             yield op.result.shape[op.attrs["axis"]]
         elif op.primitive.kind is Kind.FUSION:
             yield from _extents(op.attrs["body"])

@@ -373,6 +373,17 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(5, 3), ints(5, 3, high=2)), {"axis": 0, "shape": (2, 3)}),
         Sample((normal(5, 3).astype(np.float32), ints(5, 3, high=2)), {"axis": 0, "shape": (2, 3), "wide": True}, smooth=False),
     ],
+    "scatter_reduce": [
+        *[
+            Sample((normal(3, 4), normal(3, 2, seed=1), ints(3, 2, high=4)), {"axis": 1, "reduce": r})
+            for r in ("max", "min", "prod")
+        ],
+        *[Sample((normal(4, 3), normal(5, 2, seed=1), ints(5, 2, high=4)), {"axis": 0, "reduce": r}) for r in ("max", "prod")],
+        Sample((ints(4, high=9), ints(6, high=9, seed=1), ints(6, high=4, seed=2)), {"axis": 0, "reduce": "max"}, smooth=False),
+        Sample(
+            (np.array([0.0, 2.0]), np.array([3.0, 0.0, 1.5]), np.array([0, 1, 0])), {"axis": 0, "reduce": "prod"}, smooth=False
+        ),
+    ],
     **{name: [*unary(), Sample((COMPLEX,), smooth=False)] for name in ["conj", "real"]},
     **{name: [Sample((COMPLEX,), smooth=False)] for name in ["imag", "angle"]},
     "view_as_real": [Sample((COMPLEX,), smooth=False)],
@@ -394,7 +405,6 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((normal(2, 4, 3), normal(2, 3, seed=1), np.array(3)), {"axis": 1}),
         Sample((normal(5), normal(seed=1), np.array(0)), {"axis": 0}),
     ],
-    "scatter_last": [Sample((ints(5, 3, high=2),), {"axis": 0, "shape": (2, 3)}, smooth=False)],
     **{name: unary() for name in SPECIAL_EVERYWHERE},
     **{name: unary(0.3, 3.0) for name in SPECIAL_POSITIVE},
     "trunc": unary(0.1, 0.9),

@@ -1,5 +1,7 @@
 """Assignments to ``.data`` inside traced functions, and results that share memory with internal tensors."""
 
+import linecache
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,32 @@ def changed_after_it(p, q, x):
         p[0] = 1
     p.data.add_(1)
     return (p * x).detach()
+
+
+def changed_before_it(p, q, x):
+    with tracer.no_grad():
+        p.add_(x)
+        p.data = p * 2
+        p.sub_(1)
+    return (p * x).detach()
+
+
+def restored(p, q, x):
+    old = p.data.clone()
+    with tracer.no_grad():
+        p.add_(x)
+    y = (p * x).detach()
+    p.data = old
+    return y
+
+
+def written_under_two_names(p, q, x):
+    new = p.data.clone()
+    p.data = new
+    with tracer.no_grad():
+        p.mul_(0.5)
+        new[1:] += x[1:]
+    return (p * x).detach(), new * 2
 
 
 def memory_that_is_returned(p, q, x):
@@ -140,6 +168,9 @@ COMPILED = [
     average_of_parameters,
     assigned_twice,
     changed_after_it,
+    changed_before_it,
+    restored,
+    written_under_two_names,
     memory_that_is_returned,
     an_argument,
     along_a_path,
@@ -211,3 +242,109 @@ def test_an_assignment_counts_as_one_before_a_backward_pass():
         y.backward()
         assert p.grad.tolist() == [3 + 6, 2 + 4], n
     assert "eager" not in scale.explain()
+
+
+class SharpnessAware(optim.Optimizer):
+    """Steps with the gradient at the worst point nearby (P. Foret and others, Sharpness-aware minimization, 2021)."""
+
+    def __init__(self, params, base, rho=0.05, **settings):
+        super().__init__(params, {"rho": rho, **settings})
+        self.base = base(self.param_groups, **settings)
+        self.param_groups = self.base.param_groups
+
+    @tracer.no_grad()
+    def climb(self):
+        for group in self.param_groups:
+            scale = group["rho"] / (sum(p.grad.square().sum() for p in group["params"]).sqrt() + 1e-12)
+            for p in group["params"]:
+                self.state[p]["old"] = p.data.clone()
+                p.add_(p.grad * scale)
+        self.zero_grad()
+
+    @tracer.no_grad()
+    def descend(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data = self.state[p]["old"]
+        self.base.step()
+        self.zero_grad()
+
+
+def test_a_step_that_goes_back_to_the_parameters_before():
+    losses = []
+    for wrap in (lambda f: f, tracer.trace):
+        tracer.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+        optimizer = SharpnessAware(model.parameters(), optim.SGD, lr=0.1, momentum=0.9)
+
+        @wrap
+        def step(x, y):
+            loss = nn.functional.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.climb()
+            nn.functional.mse_loss(model(x), y).backward()
+            optimizer.descend()
+            return loss.detach()
+
+        rng = np.random.default_rng(1)
+        losses.append([step(*(tracer.tensor(rng.standard_normal((6, n))) for n in (4, 2))).item() for _ in range(12)])
+        losses[-1] += [p.sum().item() for p in model.parameters()]
+    assert step.cache_info().replays > 6
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
+
+
+NAMES = ["p", "q", "s['x']"]
+
+
+def random_program(r):
+    """Text of a function that changes three tensors in place, assigns to their ``.data``, and reads them and a view."""
+    lines = []
+    for _ in range(r.integers(2, 7)):
+        t, u = r.choice(NAMES, 2)
+        data = u if u == NAMES[2] else f"{u}.data"
+        lines.append(
+            r.choice(
+                [
+                    f"{t}.add_(x)",
+                    f"{t}.mul_(2)",
+                    f"{t}.copy_(x * 3)",
+                    f"{t}[1:].sub_(x[1:])",
+                    f"{t}.data = {data}.clone()",
+                    f"{t}.data = {data} * 0.5 + x",
+                    f"{t}.data = {data}",
+                    f"s['x'] = {r.choice(NAMES[:2])}.data.clone()",
+                    f"y = y + {u}.detach() * {r.integers(2, 5)}",
+                    "y = y + a.sum()",
+                ]
+            )
+        )
+    body = "".join(f"        {line}\n" for line in lines)
+    return (
+        f"def f(x):\n    with tracer.no_grad():\n        y = x * 1\n{body}    return y + p.detach() * 10 + q.detach() * 100\n"
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs(seed):
+    r = np.random.default_rng(seed)
+    text, chances = random_program(r), r.random(8)
+    file = f"<assignments {seed}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    outcomes = []
+    for wrap in (lambda f: f, tracer.trace):
+        p, q = (nn.Parameter(tracer.tensor(v, dtype=tracer.float64)) for v in ([1.0, 2.0, 3.0, 4.0], [0.5] * 4))
+        space = {"tracer": tracer, "p": p, "q": q, "s": {"x": tracer.full((4,), 7.0, dtype=tracer.float64)}, "a": p.detach()}
+        exec(compile(text, file, "exec"), space)
+        function = wrap(space["f"])
+        found = []
+        for call, chance in enumerate(chances):
+            y = function(tracer.full((4,), 0.25 * (call + 1), dtype=tracer.float64))
+            found += [t.detach().numpy().copy() for t in (y, p, q, space["s"]["x"], space["a"])]
+            if chance < 0.15:
+                space["a"] = p.detach()
+            elif chance > 0.9:
+                p.data = p.data.clone()
+        outcomes.append(found)
+    for eager, traced in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(traced, eager, rtol=1e-9, err_msg=text)

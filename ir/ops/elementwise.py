@@ -182,8 +182,10 @@ def _power(a: Any, b: Any) -> Any:
             return np.square(a)
         if b == 0.5:  # as in PyTorch, also of -0.0 and -inf, whose power would be 0.0 and inf
             return np.sqrt(a)
-        if b == 3:  # PyTorch's products, a tenth of the time of the power
+        if b == 3:  # PyTorch's products and quotients, a tenth of the time of the power
             return np.square(a) * a
+        if b in (-1, -2):
+            return np.reciprocal(a if b == -1 else np.square(a))
     if np.result_type(a, b).kind != "i" or not np.any(negative := np.less(b, 0)):
         return np.power(a, b)
     unit = np.equal(a, 1) | np.equal(a, -1)

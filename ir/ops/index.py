@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Kind, host, primitive
-from ..types import TensorType, float64, int64
+from ..primitive import Kind, primitive
+from ..types import TensorType, float64
+from .elementwise import add, cast, div, eq, mul, sub, where
 from .movement import zeros
+from .source import full
 from .summation import added_at, rows_added_at
 
 
@@ -176,17 +178,73 @@ scatter_add = primitive(
 )
 
 
-def _scatter_last(index: Any, axis: int, shape: tuple[int, ...]) -> np.ndarray:
-    index = _check(index, shape[axis], axis)
-    y = np.zeros(shape, np.int64)
-    y[_at(index, axis)] = np.arange(index.size).reshape(index.shape)
+# scatter_reduce: x, with the elements of v combined with those at x[i, index[i, j, k], k] for axis 1: their "max", "min" or
+# "prod". Cotangents are divided equally among the elements that are the extremum.
+
+_COMBINED = {"max": np.maximum, "min": np.minimum, "prod": np.multiply}
+
+
+def _infer_scatter_reduce(x: TensorType, v: TensorType, index: TensorType, axis: int, reduce: str) -> TensorType:
+    if reduce not in _COMBINED:
+        raise ValueError(f"reduce is one of {', '.join(_COMBINED)}, not {reduce!r}")
+    if x.dtype is not v.dtype or _infer_gather(x, index, axis) != v:
+        raise ValueError(f"{v} and index {index} do not scatter into {x}")
+    return x
+
+
+def _scatter_reduce(x: Any, v: Any, index: Any, axis: int, reduce: str) -> np.ndarray:
+    y = np.array(x, order="C")
+    at = np.broadcast_arrays(*_at(_check(index, y.shape[axis], axis), axis)) if y.ndim > 1 else [_check(index, len(y), 0)]
+    flat = np.ravel_multi_index(at, y.shape) if y.ndim > 1 else at[0]
+    _COMBINED[reduce].at(y.reshape(-1), flat.reshape(-1), np.ascontiguousarray(v).reshape(-1))
     return y
 
 
-# The number of the last element whose index points at each position; 0 if there is none.
-scatter_last = host(
-    "scatter_last",
-    _scatter_last,
-    "index",
-    infer=lambda index, axis, shape: TensorType(int64, tuple(shape)),
+def _extremum_cotangent(g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, axis: int) -> tuple[Any, Any, Any]:
+    """The part of the cotangent for each extremum; where ``x`` and ``v`` are it."""
+    mine, theirs, short = eq(x, y), eq(v, gather(y, index, axis=axis)), x_type.dtype.short
+    others = scatter_add(cast(theirs, dtype=short), index, axis=axis, shape=x_type.shape)
+    return div(g, add(cast(mine, dtype=short), others)), mine, theirs
+
+
+def _product_cotangent(g: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, of: str) -> Any:
+    """The cotangent times the product of the other elements at the same place, which is a quotient unless one is zero."""
+    one_x, one_v = (full(value=1, shape=t.shape, dtype=t.dtype.short) for t in (x_type, v_type))
+    is_zero, v_is_zero, short = eq(x, zeros(x_type)), eq(v, zeros(v_type)), x_type.dtype.short
+    count = add(cast(is_zero, dtype=short), scatter_add(cast(v_is_zero, dtype=short), index, axis=axis, shape=x_type.shape))
+    own = where(is_zero, one_x, x)
+    product = scatter_reduce(own, where(v_is_zero, one_v, v), index, axis=axis, reduce="prod")
+    if of == "v":
+        g, count, product = (gather(t, index, axis=axis) for t in (g, count, product))
+        is_zero, own, x_type = v_is_zero, where(v_is_zero, one_v, v), v_type
+    others = sub(count, cast(is_zero, dtype=short))
+    return mul(g, where(eq(others, zeros(x_type)), div(product, own), zeros(x_type)))
+
+
+def _scatter_reduce_vjp(
+    g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, reduce: str
+) -> Any:
+    if reduce == "prod":
+        return _product_cotangent(g, x, v, index, x_type, v_type, axis, "x")
+    each, mine, _ = _extremum_cotangent(g, y, x, v, index, x_type, axis)
+    return where(mine, each, zeros(x_type))
+
+
+def _scatter_reduce_vjp_v(
+    g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, reduce: str
+) -> Any:
+    if reduce == "prod":
+        return _product_cotangent(g, x, v, index, x_type, v_type, axis, "v")
+    each, _, theirs = _extremum_cotangent(g, y, x, v, index, x_type, axis)
+    return where(theirs, gather(each, index, axis=axis), zeros(v_type))
+
+
+scatter_reduce = primitive(
+    "scatter_reduce",
+    Kind.INDEXING,
+    "x v index",
+    real=True,
+    infer=_infer_scatter_reduce,
+    impl=_scatter_reduce,
+    vjp=(_scatter_reduce_vjp, _scatter_reduce_vjp_v, None),
 )

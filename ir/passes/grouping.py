@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..graph import Graph, Op, Value
@@ -62,6 +65,7 @@ _SIMPLE = (add, sub, mul, neg, where, eq, ne, lt, le, gt, ge, cast)
 _CHAIN = 4  # longest chain of simple operations that is repeated
 _NESTING = 6  # nested branches around free operations
 _AROUND = 50  # kernels examined to find out if one must run between two others
+_EXAMINED = 500  # and operations in them
 _OVERLAP = 1.5  # elements of windows for each of the array
 _LITTLE = 1 << 16  # bytes of an input that may be read once more
 
@@ -102,8 +106,10 @@ class Group:
 
 
 def find(group: Group) -> Group:
-    while group.into is not None:
-        group = group.into
+    while (into := group.into) is not None:
+        if into.into is not None:
+            group.into = into.into  # later calls take shorter paths
+        group = into
     return group
 
 
@@ -117,6 +123,7 @@ class Planner:
         self.length: dict[Value, int] = {}  # length of the longest chain of simple operations
         self.nesting: dict[Value, int] = {}  # number of nested branches for reading free operations
         self.hazards = Hazards(graph, _is_free)
+        self._after: dict[int, tuple[float, int]] = {}  # by the id of a kernel: see ``_first_after``
         # Operations that read a written value, in another kernel, from the array into which it was written.
         self.from_home: dict[tuple[Op, Value], Home] = {}
         for op in graph.ops:
@@ -330,6 +337,7 @@ class Planner:
     def unite(self, graph: Graph) -> None:
         """Merges a kernel with a later one that reads its elements, if no other kernel lies between them."""
         apart: set[tuple[int, int]] = set()
+        readers = functools.cache(self.readers)
         for op in graph.ops:
             if op.results[0] not in self.group:
                 continue
@@ -339,7 +347,7 @@ class Planner:
                     continue
                 if (id(here), id(there)) in apart:
                     continue
-                if self._read_alike(here, there) and not self._has_between(here, there):
+                if self._read_alike(here, there) and not self._has_between(here, there, readers):
                     _merge(here, there)
                 else:
                     apart.add((id(here), id(there)))
@@ -351,11 +359,19 @@ class Planner:
             return any(read is not None and self.hazards.is_overwritten(*read) for read in reads)
         return any(self.stage[write.result] <= there.stage for write in self.hazards.after.get(op, ()))
 
+    def _first_after(self, group: Group) -> float:
+        """The stage of the first write that must run after some operation of a kernel, which writes nothing itself."""
+        known, count = self._after.get(id(group), (math.inf, 0))
+        for op in group.ops[count:]:
+            known = min([known, *(self.stage[write.result] for write in self.hazards.after.get(op, ()))])
+        self._after[id(group)] = known, len(group.ops)
+        return known
+
     def _read_alike(self, here: Group, there: Group) -> bool:
         """True if two kernels have a common domain on which the second can read all it reads of the first."""
         if here.is_column or there.is_column or _merged_domain(here, there) is None:
             return False
-        if here.writes or any(self._must_precede(op, there) for op in here.ops):
+        if here.writes or self._first_after(here) <= there.stage:
             return False
         for op in there.ops:
             for k, v in enumerate(op.operands):
@@ -364,15 +380,16 @@ class Planner:
                     return False
         return True
 
-    def _has_between(self, here: Group, there: Group) -> bool:
+    def _has_between(self, here: Group, there: Group, readers: Callable[[Value], list[Op]]) -> bool:
         """True if something must run after one kernel and before the other, or if finding out takes too long."""
         seen: set[int] = {id(here), id(there)}
         work: list[Op] = list(here.ops)
-        first = True
+        first, examined = True, 0
         while work:
             ops, work = work, []
             for op in ops:
-                for reader in [*(r for v in op.results for r in self.readers(v)), *self.hazards.after.get(op, ())]:
+                for reader in itertools.chain(*map(readers, op.results), self.hazards.after.get(op, ())):
+                    examined += 1
                     group = self.group.get(reader.results[0])
                     item: Group | Op = reader if group is None else find(group)
                     if item is there and not first:
@@ -380,8 +397,8 @@ class Planner:
                     if id(item) not in seen:
                         seen.add(id(item))
                         work += [item] if isinstance(item, Op) else item.ops
-                        if len(seen) > _AROUND:
-                            return True
+                    if len(seen) > _AROUND or examined > _EXAMINED:
+                        return True
             first = False
         return False
 

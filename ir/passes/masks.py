@@ -208,7 +208,9 @@ class _Masks(Rewriter):
         """A reduction of selected elements."""
         x = op.operands[0]
         site = self._source(x)
-        for axis in op.attrs["axes"] if site is not None else ():
+        if site is None:
+            return None
+        for axis in op.attrs["axes"]:
             dense = _Dense(self, site).of(x, axis)
             if dense is not None:
                 return self.builder.append(op.primitive, [self.masked(dense, site, axis, _neutral(op))], op.attrs, op.loc)[0]

@@ -13,6 +13,7 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..ir.types import shown
 from . import absent
 
 VERSION = "2.13.0"
@@ -41,6 +42,7 @@ def enter() -> None:
     if "torch" in sys.modules:
         raise ImportError("import tracer.as_torch before torch: PyTorch itself has been imported")
     sys.meta_path.insert(0, _Finder())
+    shown.package = "torch"
     _enter_in_started_processes()
 
 

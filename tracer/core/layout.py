@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.types import shown
 from ..runtime.devices import address
 
 
@@ -19,7 +20,7 @@ class layout:
         self.name = name
 
     def __repr__(self) -> str:
-        return f"tracer.{self.name}"
+        return f"{shown.package}.{self.name}"
 
     def __reduce__(self) -> str:
         return self.name
@@ -36,7 +37,7 @@ class memory_format:
         self.name, self.rank = name, rank
 
     def __repr__(self) -> str:
-        return f"tracer.{self.name}"
+        return f"{shown.package}.{self.name}"
 
     def __reduce__(self) -> str:
         return self.name

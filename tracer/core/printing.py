@@ -129,7 +129,7 @@ def text_of(data: np.ndarray, kind: DType, history: str) -> str:
     suffixes = []
     if (device := device_of(data)) is not None:
         data, history = to_host(data), ", ".join(filter(None, (place_of(device), history)))
-    dtype = f"dtype=tracer.{kind.name}"
+    dtype = f"dtype={kind}"
     default = kind in (context.default_dtype, context.default_dtype.to_complex()) or kind.name in ("int64", "bool")
     if data.size == 0:
         text = "[]"

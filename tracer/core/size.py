@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..ir.types import shown
+
 
 class Size(tuple[int, ...]):
     """The shape of a tensor: a tuple of ints, from an ``iterable``; without one, that of a scalar. Raises TypeError for
@@ -38,4 +40,4 @@ class Size(tuple[int, ...]):
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        return f"tracer.Size({list(self)})"
+        return f"{shown.package}.Size({list(self)})"

@@ -72,8 +72,9 @@ class _Backward:
             replaced = hook(self.module, grads)
             if replaced is not None:
                 grads = _tuple(replaced)
-        self.outputs = grads
-        if not self.followed:
+        if self.followed:
+            self.outputs = grads
+        else:
             for hook in self.hooks:
                 if hook(self.module, (None,) * self.count, grads) is not None:
                     raise RuntimeError("Backward hooks for Modules where no input requires gradient should always return None.")

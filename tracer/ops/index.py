@@ -353,7 +353,7 @@ def number_of_nonzero(x: Tensor) -> int:
     """How many elements are not zero. A trace reads it."""
     if context.recorder is None:
         return int(np.count_nonzero(on_cpu(x._data)))
-    return context.recorder.counts.of(x)
+    return context.recorder.counts.of(x, context.recorder)
 
 
 def nonzero_by_axis(x: Tensor) -> list[Tensor]:

@@ -33,8 +33,7 @@ from .index import (
     require_mask,
 )
 from .inquiry import filling, fitting
-from .reduce import spread
-from .shape import expand, reshape, unsqueeze
+from .shape import expand, reshape
 
 
 def _checked(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> int:
@@ -83,8 +82,10 @@ def _in_range(index: Tensor, extent: int, axis: int) -> Tensor:
 
 
 def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
-    """For each written position the number of the last element of ``index`` that writes to it; 0 elsewhere."""
-    return P.scatter_last(index, axis=axis, shape=shape)
+    """For each written position the number of the last element of ``index`` that writes to it; -1 elsewhere."""
+    numbers = P.reshape(P.iota(shape=(index.numel(),), axis=0, dtype="i64"), shape=index._data.shape)
+    none = P.full(value=-1, shape=shape, dtype="i64")
+    return P.scatter_reduce(none, numbers, index, axis=axis, reduce="max")
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
@@ -107,9 +108,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     source = _source(src, index, input.dtype)
     index = _in_range(index, shape[axis], axis)
     winner = _last_writer(index, axis, shape)
-    flat = reshape(source, (-1,))
-    chosen = P.index_select(flat, winner, axis=0)
-    return F.where(F.gt(_written(index, axis, shape), 0), chosen, input)
+    chosen = P.index_select(reshape(source, (-1,)), F.clamp(winner, min=0), axis=0)
+    return F.where(F.ge(winner, 0), chosen, input)
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -139,9 +139,12 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
     shape = input._data.shape
     source = _source(src, index, input.dtype)
     index = _in_range(index, shape[axis], axis)
+    reduces = reduce not in ("sum", "mean")
+    if reduces and include_self:
+        return P.scatter_reduce(input, source, index, axis=axis, reduce=_how(input, reduce))
     count = _written(index, axis, shape)
     hit = F.gt(count, 0)
-    if reduce in ("sum", "mean"):
+    if not reduces:
         base = input if include_self else F.where(hit, P.full(value=0, shape=(), dtype=input.dtype.short), input)
         total = P.add(base, P.scatter_add(source, index, axis=axis, shape=shape))
         if reduce == "sum":
@@ -151,28 +154,26 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
         if input.is_floating_point():
             return F.div(total, number)
         return F.floor_divide(total, number)
-    return _reduce_others(input, axis, index, source, reduce, include_self, hit)
+    how = _how(input, reduce)
+    base = F.where(hit, P.full(value=_neutral(input, how), shape=(), dtype=input.dtype.short), input)
+    return P.scatter_reduce(base, source, index, axis=axis, reduce=how)
 
 
-def _reduce_others(
-    input: Tensor, axis: int, index: Tensor, source: Tensor, reduce: str, include_self: bool, hit: Tensor
-) -> Tensor:
-    """Products and extrema, by a table with one layer for each element along the axis of ``index``."""
-    n = index._data.shape[axis]
-    neutral = {"prod": True if input.dtype is bool_ else 1, "amax": -math.inf, "amin": math.inf}[reduce]
-    if not input.is_floating_point() and reduce != "prod":
-        limits = np.iinfo(input._data.dtype) if input.dtype.name != "bool" else None
-        neutral = (limits.min if reduce == "amax" else limits.max) if limits else reduce == "amin"
-    shape = input._data.shape
-    layers = [input if include_self else F.where(hit, neutral, input)]
-    neutral_all = P.full(value=neutral, shape=shape, dtype=input.dtype.short)
-    for k in range(n):
-        at = tuple(slice(k, k + 1) if i == axis else slice(None) for i in range(index.ndim))
-        layers.append(scatter(neutral_all, axis, getitem(index, at), getitem(source, at)))
-    table = P.concatenate(*(unsqueeze(x, 0) for x in layers), axis=0)
-    if reduce == "prod" and input.dtype is not bool_:
-        return P.prod(table, axis=0)
-    return spread((P.max_ if reduce == "amax" else P.min_)(table, axes=(0,)))  # the product of bools is their minimum
+def _how(x: Tensor, reduce: str) -> str:
+    """The primitive's word for a reduction. The product of bools is their minimum."""
+    return {"amax": "max", "amin": "min"}.get(reduce, "min" if x.dtype is bool_ else "prod")
+
+
+def _neutral(x: Tensor, how: str) -> Any:
+    """The number that does not change a reduction of elements of ``x``."""
+    if how == "prod":
+        return 1
+    if x.is_floating_point():
+        return -math.inf if how == "max" else math.inf
+    if x.dtype is bool_:
+        return how == "min"
+    limits = np.iinfo(x._data.dtype)
+    return limits.min if how == "max" else limits.max
 
 
 def _require_vector(name: str, index: Tensor, error: type[Exception]) -> None:

@@ -102,7 +102,7 @@ class AveragedModel(Module):
         with no_grad():
             mine = [p.detach() for p in averaged(self.module)]
             theirs = [p.detach() for p in averaged(model)]
-            if int(self.n_averaged) == 0:
+            if self.n_averaged == 0:
                 for a, b in zip(mine, theirs, strict=True):
                     a.copy_(b)
             else:

@@ -30,22 +30,21 @@ class Counts:
     are_read  whether user code has read one, or may have: two masks that select equally many cannot be told apart by shapes
     """
 
-    def __init__(self, recorder: Recorder):
-        self._recorder = recorder
+    def __init__(self) -> None:
         self._found: dict[Value, tuple[int, Tensor]] = {}  # by the value of the mask
         self.are_read = False
 
-    def of(self, x: Tensor) -> int:
+    def of(self, x: Tensor, recorder: Recorder) -> int:
         """How many elements are not zero. Read once for each mask."""
-        value = _elements(self._recorder.value(x))
+        value = _elements(recorder.value(x))
         known = next((n for mask, (n, _) in self._found.items() if _are_equal(mask, value)), None)
         if known is not None:
             return known
         there = x if x.dtype is bool_ else P.ne(x, P.full(value=0, shape=x._data.shape, dtype=x.dtype.short))
         count = P.sum_(P.cast(there, dtype="i64"), axes=tuple(range(x.ndim)))
-        events = len(self._recorder.events)
+        events = len(recorder.events)
         number = int(count._observed(COUNT))
-        if len(self._recorder.events) > events:
+        if len(recorder.events) > events:
             self.are_read = self.are_read or number in [n for n, _ in self._found.values()]
             self._found[value] = number, count
             COUNTED[:] = [self]

@@ -142,6 +142,11 @@ class Slot:
         return self.holder if self.key is CONTENTS or self.key is GROWTH else get(self.holder, self.key)
 
 
+def is_same_key(a: Any, b: Any) -> bool:
+    """True for keys that are one in a dict. Tensors are not compared by their elements: they have different hashes."""
+    return a is b or (hash(a) == hash(b) and bool(a == b))
+
+
 @dataclass(eq=False)
 class Change:
     """A change of ``holder[key]`` by a run, from ``old`` to ``new``. ``owner``: the surroundings to which the holder belongs,

@@ -76,11 +76,26 @@ def _references(recorder: Recorder, alive: Sequence[Tensor], holders: Sequence[S
         targets = node.edges[::3]
         work += [t for t in targets if t is not None and not isinstance(t, Tensor)]
         found += targets
+        found += _closed_over(node)
         if isinstance(node, FunctionNode):
             found += _inside(vars(node.ctx))
         else:
             found += getattr(node, "saved", None) or getattr(node, "inputs", None) or ()
     return Counter(id(t) for t in found if isinstance(t, Tensor))
+
+
+def _closed_over(node: Any) -> list[Tensor]:
+    """The tensors in the variables of a node's hooks that nothing but the node refers to."""
+    extras = node.extras
+    if extras is None:
+        return []
+    cells: dict[int, types.CellType] = {}
+    for hooks in (*extras.hooks.values(), extras.prehooks, extras.posthooks):
+        for hook in hooks.values():
+            if isinstance(hook, types.FunctionType) and references(hook) <= _BASE + 1:
+                cells.update((id(cell), cell) for cell in hook.__closure__ or ())
+    contents = [cell.cell_contents for cell in cells.values() if cell != types.CellType()]
+    return [t for t in contents if isinstance(t, Tensor)]
 
 
 def _inside(x: Any) -> list[Any]:

@@ -23,7 +23,7 @@ from .announce import Announcing, AnnouncingDict
 from .arrays import Elements
 from .changing import Changing
 from .depth import with_room
-from .effects import Slot, get
+from .effects import Slot, get, is_same_key
 from .growing import OF_SETS, can_be_tracked
 from .kinds import (
     CELL,
@@ -176,7 +176,7 @@ class Environment:
 
     def slot(self, holder: Any, key: Any) -> Slot | None:
         """The slot of a place, if it is one."""
-        return next((s for s in self.slots if s.holder is holder and (s.key is key or s.key == key)), None)
+        return next((s for s in self.slots if s.holder is holder and is_same_key(s.key, key)), None)
 
     def learn(self, slot: Slot) -> None:
         """Makes this place a slot from now on."""
@@ -207,7 +207,9 @@ class Environment:
         walk = self._walk
         whole = type(key) is str and not key
         items = [(f"{name}", value) for _, name, value in walk.names if value is not MISSING]
-        items += [(row[0], row[1]) for x, before in self._live for row in before if type(row) is tuple and len(row) == 2]
+        rows = [row for x, before in self._live for row in before if type(row) is tuple and len(row) == 2]
+        keys = [str(key) if isinstance(key, (str, int)) else f"the entry of a {type(key).__name__}" for key, _ in rows]
+        items += zip(keys, (value for _, value in rows), strict=True)
         items += [(name, value) for space, name, value in walk.numbers]
         code, closure = getattr(self.subject, "__code__", None), getattr(self.subject, "__closure__", None)
         if code is not None and closure:

@@ -101,7 +101,7 @@ class Recorder:
         self.arrays: Mapping[int, Tensor] = {}  # tensors on the reachable NumPy arrays, by the array's id
         self.array_arguments: list[Tensor] = []  # array arguments
         self.looked_at: list[Tensor] = []  # array arguments whose elements NumPy reads
-        self.roots, self.movings, self.counts = Roots(), Movings(), Counts(self)
+        self.roots, self.movings, self.counts = Roots(), Movings(), Counts()
         self.epochs: dict[int, int] = {}
         self.assigned = Assignments()
         self.made: list[weakref.ref[Tensor]] = []  # tensors created while recording
@@ -283,7 +283,7 @@ class Recorder:
         """``t`` has taken the values of ``new``; ``followed``: autograd records it; ``before``: it tracked the base of ``t``
         until then; ``overwritten``: ``new`` was not computed from ``t``.
         """
-        if why := self.assigned.refuse(t):
+        if why := self.assigned.refuse(self, t, followed):
             self.give_up(why)
             return
         self.builder.loc = self.locations.here()
@@ -326,23 +326,23 @@ class Recorder:
                 v = primitive.put(base, v, base.type, **attrs) if moving is None else moving.write(self.build, base, v)
             t, followed = parent, followed and primitive.differentiable
         self.set(t, v if followed else self._unfollowed(t, v))
-        if not self.assigned.has(root):
-            self.written[id(root)] = root
+        self.assigned.wrote(self, root, v)
         if id(root) in self._shown:
             self.give_up("changes a tensor on whose memory there is a NumPy array")
 
     @_guarded
     def assigns(self, t: Tensor, value: Tensor) -> None:
         """``t`` is about to get the memory of ``value``."""
-        self.value(t)
-        if t._view is not None or "_data" not in vars(t) or id(t) in self.written or id(t) in self._shown:
-            self.give_up("assigns to .data of a view, or of a tensor that it has changed in place or shown to NumPy")
+        before = self.value(t)
+        has_gaps = id(t) in self.written and not t._data.flags.c_contiguous
+        if t._view is not None or "_data" not in vars(t) or has_gaps or id(t) in self._shown:
+            self.give_up("assigns to .data of a view, of a changed tensor with gaps, or of one that it has shown to NumPy")
             return
         v = self.value(value)
         if v in self.sensitive:
             v = self.build.bind(P.detach, [v], {})
         self._known[id(t)] = Known(weakref.ref(t), v, self.epochs.get(id(t), 0))
-        self.assigned.add(t, value)
+        self.assigned.add(t, value, before, id(t) in self.written)
 
     def _written(self, base: Value, steps: Sequence[Any], v: Value) -> Value:
         """The value of a view chain's base, with the chain's end replaced."""

@@ -76,6 +76,10 @@ class Trace(Recorded):
         self.fixed = [i for i, s in enumerate(self.sources) if s.is_held]
         self.captured = [(i, s) for i, s in enumerate(self.sources) if s.kind == "captured"]
         self.arguments = [(i, s.index) for i, s in enumerate(self.sources) if s.kind == "argument"]
+        # The numbers of those that it reads or changes; a view may be read through its base.
+        needed = {v for op in self.graph.ops for v in op.operands} | set(self.graph.outputs)
+        used = {i for i, v in enumerate(self.graph.inputs) if v in needed or recorder.inputs[i]._view is not None}
+        self.read = [k for i, k in self.arguments if i in used or i in self.written]
         self.others = [i for i, s in enumerate(self.sources) if s.kind != "argument" and not s.is_held]
         # Inputs that are looked up in each call, except floats.
         self.others_changing = [i for i in self.others if not self.sources[i].is_number]
@@ -181,14 +185,16 @@ class Trace(Recorded):
             self.arrays[i] = None
 
     def _apart(self, call: Call) -> bool:
-        """True if the call's tensors share no memory with captured ones, where something is changed."""
+        """True if the call's tensors that it reads share no memory with captured ones, where something is changed."""
         moving = {id(storage(a)) for i in self.moving if (a := self.arrays[i]) is not None}
         known = self.storages | moving
         if call.is_foreign or id(FOREIGN) in known:
             fixed = [self.arrays[i] for i in self.fixed if self.arrays[i] is not None]
-            if overlap(fixed, [t._data for t in call.tensors]):
+            if overlap(fixed, [call.tensors[k]._data for k in self.read]):
                 return False
-        elif not known.isdisjoint(call.storages):
+        elif not known.isdisjoint(call.storages) and not known.isdisjoint(
+            id(storage(call.tensors[k]._data)) for k in self.read
+        ):
             return False
         for i, _ in self.gradients:
             if not self.sources[i].is_held:  # an argument's: its memory is unknown

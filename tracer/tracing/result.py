@@ -66,7 +66,9 @@ def finish(
     except Unreplayable as e:
         recorder.reason = str(e)
         return None
-    updates = {i: recorder.value(t) for i, t in enumerate(recorder.inputs) if id(t) in recorder.written}
+    updates = {
+        i: recorder.assigned.left(t) or recorder.value(t) for i, t in enumerate(recorder.inputs) if id(t) in recorder.written
+    }
     followed, leaves = [], []
     for k, t in enumerate(results.tensors):
         if t._requires_grad and t._grad_fn is not None and not was_freed(t._grad_fn):
@@ -115,6 +117,20 @@ def _changes(recorder: Recorder, i: int) -> int:
     t = recorder.inputs[i]
     together = any(other is not t and other._counter is t._counter for other in recorder.inputs)
     return recorder.epochs.get(id(t), 0) if together else t._counter[0] - recorder.versions[i]
+
+
+def _is_written_over(recorder: Recorder) -> bool:
+    """True if something that the run changes shares memory with another tensor that it reads or changes."""
+    replaced = [(a, True) for a in recorder.assigned.changed]
+    if not is_written_over([*((t._data, id(t) in recorder.written) for t in recorder.inputs), *replaced]):
+        return False
+    read = {v for op in recorder.builder.ops for v in op.operands}
+    rows = []
+    for v, t, source in zip(recorder.builder.inputs, recorder.inputs, recorder.sources, strict=True):
+        # A view may be read through its base; what is captured has been met by the run.
+        if v in read or id(t) in recorder.written or source.kind != "argument" or t._view is not None:
+            rows.append((t._data, id(t) in recorder.written))
+    return is_written_over([*rows, *replaced])
 
 
 _DETACH = "return detached results where no gradient is wanted"
@@ -186,7 +202,7 @@ def _check_inputs(recorder: Recorder, allowed: dict[int, Tensor]) -> None:
         raise Unreplayable("it uses the gradient of a gradient")
     if any(id(t) not in known and id(t) not in inputs for t in recorder.grads_written.values()):
         raise Unreplayable(f"it sets the gradient of a tensor {nowhere}")
-    if is_written_over((t._data, id(t) in recorder.written) for t in recorder.inputs):
+    if _is_written_over(recorder):
         raise Unreplayable("it changes a tensor that shares memory with another one it reads")
     new = {id(t) for t in recorder.alive()}
     if any(i not in new and i not in inputs for i in recorder.written):

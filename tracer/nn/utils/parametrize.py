@@ -41,7 +41,7 @@ class ParametrizationList(ModuleList):
         super().__init__(modules)
         self.unsafe = unsafe
         with no_grad():
-            value = self._inverse(original)
+            value = self._inverse(original, strict=False)
         self.is_tensor = isinstance(value, Tensor)
         wrap = Parameter if isinstance(original, Parameter) else None
         if self.is_tensor:
@@ -70,10 +70,15 @@ class ParametrizationList(ModuleList):
                 f"is enabled: from {original.dtype}, {tuple(original.shape)} to {value.dtype}, {tuple(value.shape)}"
             )
 
-    def _inverse(self, value: Any) -> Any:
+    def _inverse(self, value: Any, strict: bool = True) -> Any:
+        """The maps' inputs for a result. Unless ``strict``, a map without an inverse takes its result."""
         for module in reversed(list(self)):
             if hasattr(module, "right_inverse"):
-                value = module.right_inverse(value)
+                try:
+                    value = module.right_inverse(value)
+                except NotImplementedError:
+                    if strict:
+                        raise
         return value
 
     def originals(self) -> list[Tensor]:

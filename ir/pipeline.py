@@ -28,6 +28,7 @@ from .passes.name import name_kernels
 from .passes.pairs import complex_as_pairs
 from .passes.permutes import hoist_permutes
 from .passes.positions import find_positions
+from .passes.powers import whole_powers
 from .passes.products import find_products
 from .passes.recompute import recompute
 from .passes.recurrence import batch_products
@@ -62,6 +63,7 @@ COMPILE: tuple[Pass, ...] = (
     find_positions,  # before cse, which finds that an extremum and its position are asked for
     *SIMPLIFY,
     compute_at_masks,  # after cse, which finds equal masks; before fuse, which stores what has been selected
+    whole_powers,  # after the simplifications, which compute constant exponents; before fuse, which looks for operations
     expand,  # after cse, which would merge a gradient's recomputations with the stored values
     divide,  # after the last cse, for the same reason
     adjoin_parts,  # after the two passes that concatenate parts

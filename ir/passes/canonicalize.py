@@ -12,7 +12,7 @@ from typing import Any
 
 from ..graph import Builder, Graph, Op, Rewriter, Value
 from ..interp import Build, using
-from ..ops import broadcast, cast, div, full, matmul, mul, neg, permute, reshape, slice_, sqrt, square
+from ..ops import broadcast, cast, full, matmul, mul, neg, permute, reshape, slice_, sqrt
 from ..primitive import Kind, Primitive
 
 Rule = Callable[..., "Value | None"]
@@ -62,30 +62,10 @@ def _neg_neg(x: Value) -> Value | None:
     return inner.operands[0] if inner else None
 
 
-# Powers that are products: a power takes as long as 20 of them. Each product rounds, so the error grows with the exponent.
-_MOST_FACTORS = 16
-
-
 @rule("pow")
-def _known_power(x: Value, exponent: Value) -> Value | None:
+def _root(x: Value, exponent: Value) -> Value | None:
     op = _made_by(exponent, full)
-    if op is None or not x.dtype.is_floating_point or exponent.dtype is not x.dtype:
-        return None
-    n = op.attrs["value"]
-    if n == 0.5:
-        return sqrt(x)
-    if n == 0 or n != n or abs(n) > _MOST_FACTORS or n != int(n):
-        return None
-    power = _product(x, abs(int(n)))
-    return power if n > 0 else div(full(value=1, shape=x.shape, dtype=x.dtype.short), power)
-
-
-def _product(x: Value, n: int) -> Any:
-    """x to the power of n > 0, by squaring."""
-    if n == 1:
-        return x
-    half = square(_product(x, n // 2))
-    return mul(half, x) if n % 2 else half
+    return sqrt(x) if op and op.attrs["value"] == 0.5 and x.dtype.is_floating_point else None
 
 
 @rule("copy")

@@ -76,6 +76,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return P.diagonal(input, offset=offset, axis1=a, axis2=b)
 
 
+@fused
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices with the vectors along the last axis as a diagonal, in the plane of two axes."""
     rank = input.ndim + 1

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.context import context
 from ..core.device import on_cpu
+from ..core.fused import fused
 from ..core.tensor import Tensor, wrap
 from ..core.warning import warn
 from ..ir import ops as P
@@ -264,7 +265,15 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         ((axis, mask),) = tensors.items()
         if mask.dtype is bool_:
             return _masked(part, mask, axis)
+    if len(tensors) > 1 and not any(t.dtype is bool_ for t in tensors.values()):
+        return _picked(part, tuple(tensors), *tensors.values())
     return _advanced(part, positions(part, tensors))
+
+
+@fused
+def _picked(x: Tensor, axes: tuple[int, ...], *tensors: Tensor) -> Tensor:
+    """The elements at positions along several axes."""
+    return _advanced(x, positions(x, dict(zip(axes, tensors, strict=True))))
 
 
 def is_computed_number(item: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.context import context
 from ..core.device import near, placed
+from ..core.fused import fused
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.types import DType, int32, int64, promote
@@ -74,11 +75,13 @@ def _accumulating(input: Tensor, dtype: DType | None) -> Tensor:
     )
 
 
+@fused
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running sums along ``dim``. Integers and bools are summed in int64."""
     return _scalar_safe(lambda x, axis: P.cumsum(x, axis=axis), _accumulating(input, dtype), dim)
 
 
+@fused
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     """Running products along ``dim``."""
     return _scalar_safe(lambda x, axis: P.cumprod(x, axis=axis), _accumulating(input, dtype), dim)
@@ -135,25 +138,30 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
         raise RuntimeError("selected index k out of range")
 
     def run(x: Tensor, axis: int) -> Ordered:
-        order = shape.part(P.argsort(x, axis=axis, descending=bool(largest)), axis, 0, k)
-        return Ordered(P.gather(x, order, axis=axis), order)
+        return Ordered(*_first(x, axis, k, bool(largest)))
 
     if input.ndim == 0 and k == 0:
         return run(shape.reshape(input, (1,)), 0)
     return _scalar_safe(run, input, dim)
 
 
-def _pick(input: Tensor, dim: int, keepdim: bool, k: Any) -> Ordered:
-    """The element of rank ``k(extent)`` along ``dim``, and its position."""
+@fused
+def _first(x: Tensor, axis: int, k: int, descending: bool) -> tuple[Tensor, Tensor]:
+    """The first ``k`` elements of the sorted ones along an axis, and their positions."""
+    order = P.copy(shape.part(P.argsort(x, axis=axis, descending=descending), axis, 0, k))
+    return P.gather(x, order, axis=axis), order
 
-    def run(x: Tensor, axis: int) -> Ordered:
-        order = shape.narrow(P.argsort(x, axis=axis, descending=False), axis, k(x._data.shape[axis]), 1)
-        values = gather(x, axis, order)
-        return Ordered(values, order) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(order, axis))
 
-    if input.ndim == 0:
-        return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
-    return run(input, one_dim(dim, input.ndim))
+@fused
+def _of_rank(x: Tensor, axis: int, k: int) -> tuple[Tensor, Tensor]:
+    """Element ``k`` of the sorted ones along an axis, and its position."""
+    order = P.copy(shape.narrow(P.argsort(x, axis=axis, descending=False), axis, k, 1))
+    return gather(x, axis, order), order
+
+
+def _ordered(found: tuple[Tensor, Tensor], axis: int, keepdim: bool) -> Ordered:
+    """Elements and their positions, with or without the axis of extent 1."""
+    return Ordered(*found) if keepdim else Ordered(*[shape.squeeze(t, axis) for t in found])
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
@@ -163,7 +171,9 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Ord
         reduce.require_elements("kthvalue", input, dim, (axis,), IndexError)
     if not 1 <= k <= (input._data.shape[axis] if input.ndim else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
-    return _pick(input, dim, keepdim, lambda n: k - 1)
+    if input.ndim == 0:
+        return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
+    return _ordered(_of_rank(input, axis, k - 1), axis, keepdim)
 
 
 def _has_nan(x: Tensor, axis: int) -> Tensor:
@@ -185,13 +195,17 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         return Ordered(input, P.full(value=0, shape=(), dtype="i64"))
     axis = one_dim(dim, input.ndim)
     reduce.require_elements("median", input, dim, (axis,), IndexError)
-    order = P.argsort(input, axis=axis, descending=False)
-    at = shape.narrow(order, axis, (input._data.shape[axis] - 1) // 2, 1)
-    if input.is_floating_point():
-        first_nan = P.argmax(P.cast(F.isnan(input), dtype="i64"), axes=(axis,))
-        at = F.where(_has_nan(input, axis), shape.unsqueeze(first_nan, axis), at)
-    values = gather(input, axis, at)
-    return Ordered(values, at) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(at, axis))
+    return _ordered(_median_along(input, axis), axis, keepdim)
+
+
+@fused
+def _median_along(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    order = P.argsort(x, axis=axis, descending=False)
+    at = P.copy(shape.narrow(order, axis, (x._data.shape[axis] - 1) // 2, 1))
+    if x.is_floating_point():
+        first_nan = P.argmax(P.cast(F.isnan(x), dtype="i64"), axes=(axis,))
+        at = F.where(_has_nan(x, axis), shape.unsqueeze(first_nan, axis), at)
+    return gather(x, axis, at), at
 
 
 def _shared(x: Tensor, function: Any) -> Tensor:
@@ -231,6 +245,11 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     axis = one_dim(dim, input.ndim)
     reduce.require_elements("mode", input, dim, (axis,), IndexError)
     require_real("mode", input)
+    return _ordered(_mode_along(input, axis), axis, keepdim)
+
+
+@fused
+def _mode_along(input: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     order = P.argsort(input, axis=axis, descending=False)
     ordered = gather(input, axis, order)
     n = input._data.shape[axis]
@@ -239,8 +258,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Ordered:
     place = P.iota(shape=input._data.shape, axis=axis, dtype="i64")
     earlier = F.sub(place, cummax(F.where(first, place, 0), axis).values)  # number of equal elements before each in the order
     positions = gather(order, axis, reduce.argmax(earlier, axis, keepdim=True))
-    values = gather(input, axis, positions)
-    return Ordered(values, positions) if keepdim else Ordered(shape.squeeze(values, axis), shape.squeeze(positions, axis))
+    return gather(input, axis, positions), positions
 
 
 def quantile(

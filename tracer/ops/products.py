@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -294,6 +295,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return linalg_cross(input, other, dim=dim)
 
 
+@fused
 @opmath
 def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of 3-vectors along ``dim``."""
@@ -310,6 +312,7 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     return F.sub(F.mul(a1, b2), F.mul(a2, b1))
 
 
+@fused
 @opmath
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
     """The ``p`` norms of the differences between all pairs of rows of two matrices."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.types import bool_, complex128, float64
@@ -324,6 +325,7 @@ def rad2deg(input: Tensor) -> Tensor:
     return walked_again(F.mul(as_floating(input), 180 / math.pi))
 
 
+@fused
 def nan_to_num(input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """Replaces NaN and infinities by numbers: by default 0, and the largest and smallest finite numbers."""
     if input.is_complex():

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.context import context
+from ..core.fused import fused
 from ..core.inplace import may_change_untracked, require_apart
 from ..core.tensor import Tensor
 from ..ir import ops as P
@@ -88,6 +89,7 @@ def _last_writer(index: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
     return P.scatter_reduce(none, numbers, index, axis=axis, reduce="max")
 
 
+@fused
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
     """``input`` with ``src`` written to result[i][index[i][j]] for dim 1, and so on. For repeated positions the last one
     stays.
@@ -112,6 +114,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     return F.where(F.ge(winner, 0), chosen, input)
 
 
+@fused
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with ``src`` added to result[i][index[i][j]] for dim 1, and so on."""
     axis = _checked("scatter_add", input, dim, index, src)
@@ -124,6 +127,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return P.add(input, P.scatter_add(_source(src, index, input.dtype), index, axis=axis, shape=input._data.shape))
 
 
+@fused
 def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
     """``input`` with the elements of ``src`` at each position reduced by sum, prod, mean, amax or amin, with or without the
     existing element.
@@ -221,6 +225,7 @@ def _slices(
     return x, axis, i, reshape(source, (1,)) if not given else source
 
 
+@fused
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """``input`` with the slices of ``source`` added at the positions ``index`` along ``dim``."""
     if source.dtype is not input.dtype:
@@ -250,6 +255,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     return reshape(scatter(x, axis, _positions_along(x, axis, i, s._data.shape), s), input._data.shape)
 
 
+@fused
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """``input`` with a number written at the positions ``index`` along ``dim``."""
     x, axis, i = _vector_index("index_fill_", input, dim, index)
@@ -329,6 +335,17 @@ def _put(input: Tensor, tensors: Mapping[int, Tensor], values: Any, accumulate: 
     ((axis, mask), *others) = tensors.items()
     if not others and mask.dtype is bool_ and not accumulate:
         return _put_at_mask(input, axis, mask, v)
+    if any(t.dtype is bool_ for t in tensors.values()):  # how many positions it has depends on its elements
+        return _put_at(input, v, accumulate, tensors)
+    return _put_at_positions(input, v, accumulate, tuple(tensors), *tensors.values())
+
+
+@fused
+def _put_at_positions(input: Tensor, v: Tensor, accumulate: bool, axes: tuple[int, ...], *tensors: Tensor) -> Tensor:
+    return _put_at(input, v, accumulate, dict(zip(axes, tensors, strict=True)))
+
+
+def _put_at(input: Tensor, v: Tensor, accumulate: bool, tensors: Mapping[int, Tensor]) -> Tensor:
     places = _flat_positions(input, tensors)
     v = _fitted(v, places._data.shape)
     flat, at, what = reshape(input, (-1,)), reshape(places, (-1,)), reshape(v, (-1,))

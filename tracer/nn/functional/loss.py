@@ -18,7 +18,7 @@ from ...ir.types import float64, int64
 from ...ops import log_softmax, mean, sum
 from ...ops import pointwise as F
 from ...ops import shape as S
-from ...ops.common import match, to_dtype, within
+from ...ops.common import match, number_of_elements, to_dtype, within
 from ...ops.create import fixed
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
@@ -408,7 +408,7 @@ def kl_div(
     else:
         losses = F.sub(xlogy(target, target), F.mul(target, input))
     if reduction == "batchmean":
-        return F.div(sum(losses), input._data.shape[0]) if input.ndim else sum(losses)
+        return F.div(sum(losses), number_of_elements(input, (0,))) if input.ndim else sum(losses)
     if reduction == "mean":
         warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' divides only "

@@ -209,6 +209,7 @@ def _labelled(name: str, input: Tensor, reduction: str) -> None:
 
 
 @_legacy
+@fused
 @opmath
 def multi_margin_loss(
     input: Tensor,
@@ -251,6 +252,7 @@ def multi_margin_loss(
 
 
 @_legacy
+@fused
 @opmath
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"

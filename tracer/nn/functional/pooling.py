@@ -296,6 +296,7 @@ def _sizes(n: int, input: Tensor, output_size: Any) -> list[Any]:
     return sizes
 
 
+@fused
 @opmath
 def adaptive_avg_pool_nd(n: int, input: Tensor, output_size: Any) -> Tensor:
     """The means of ``output_size`` windows that cover {inputs} (N, C, {axes}) or (C, {axes}) evenly."""
@@ -312,7 +313,7 @@ def adaptive_avg_pool_nd(n: int, input: Tensor, output_size: Any) -> Tensor:
             x = R.mean(reshape(x, (*old[:axis], out, extent // out, *old[axis + 1 :])), axis + 1)
         else:
             parts = [S.unsqueeze(R.mean(S.narrow(x, axis, a, b - a), axis), axis) for a, b in _bounds(extent, out)]
-            x = S.cat(parts, axis) if parts else S.narrow(x, axis, 0, 0)
+            x = S.cat(parts, axis) if parts else P.copy(S.narrow(x, axis, 0, 0))
     return x
 
 
@@ -328,6 +329,8 @@ def adaptive_max_pool_nd(n: int, input: Tensor, output_size: Any, return_indices
     lead = input.ndim - n
     extents = input._data.shape[lead:]
     sizes = [e if o is None else o for o, e in zip(sizes, extents, strict=True)]
+    if all(o and e % o == 0 for o, e in zip(sizes, extents, strict=True)):
+        return max_pool_nd(n, input, tuple(e // o for o, e in zip(sizes, extents, strict=True)), return_indices=return_indices)
     numbers = reshape(P.iota(shape=(math.prod(extents),), axis=0, dtype="i64"), extents)
     values, places = [], []
     for bounds in itertools.product(*(_bounds(e, o) for e, o in zip(extents, sizes, strict=True))):

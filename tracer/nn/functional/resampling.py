@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
 from ...ir.types import int32, uint8
@@ -48,8 +49,13 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
     if mode != "circular":
         require_images(f"{mode} padding", n, input)
+    return _padded(input, tuple(pad), mode)
+
+
+@fused
+def _padded(input: Tensor, pad: tuple[int, ...], mode: str) -> Tensor:
     out = input
-    for i in range(n):
+    for i in range(len(pad) // 2):
         out = _pad_axis(out, input.ndim - 1 - i, pad[2 * i], pad[2 * i + 1], mode)
     return P.copy(out) if out is input else out
 
@@ -196,7 +202,12 @@ def interpolate(
         raise RuntimeError(
             f"Input and output sizes should be greater than 0, but got input {list(extents)} and output {list(sizes)}"
         )
-    align, out = bool(align_corners), input
+    return _resized(input, mode, bool(align_corners), antialias, tuple(sizes), *scales)
+
+
+@fused
+def _resized(input: Tensor, mode: str, align: bool, antialias: bool, sizes: tuple[int, ...], *scales: float | None) -> Tensor:
+    n, out = len(sizes), input
     for i in reversed(range(n)) if input.dtype is uint8 else range(n):  # bytes: rows first, because each axis rounds
         out = _resize(out, 2 + i, sizes[i], scales[i], mode, align, antialias)
     return P.copy(out) if out is input else out

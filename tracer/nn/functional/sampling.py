@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...core.warning import warn
 from ...ir import ops as P
@@ -98,6 +99,7 @@ def grid_sample(
     return _sampled(input, grid, mode, padding_mode, align_corners)
 
 
+@fused
 @opmath
 def _sampled(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: bool) -> Tensor:
     d = input.ndim - 2

@@ -52,7 +52,7 @@ _HOLDS: dict[str, str] = {
         "causal whole",
         "a number": "value",
         "a real number": "scale",
-        "a string": "message family what of",
+        "a string": "message family what of reduce",
         "a dtype such as \"f32\"": "dtype",
         "a string of hexadecimal digits": "data",
         "a body of operations": "body",

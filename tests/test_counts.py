@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tracer
-from tracer.ir.ops import flat_nonzero
+from tracer.ir.ops import flat_nonzero, index_add
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.masks import compute_at_masks
 from tracer.nn import functional as F
@@ -221,3 +221,29 @@ def test_graph_without_counts():
     assert any(op.primitive is flat_nonzero for op in kept.ops)
     assert not any(op.primitive is flat_nonzero for op in dense.ops)
     assert all(3 not in v.shape for op in dense.ops for v in op.results)
+
+
+def test_the_adjoint_of_values_put_back():
+    """It is the elements at the mask only where all others are zero."""
+    text = """func @f(%g: f32[6], %m: bool[6], %z: f32[6]) -> f32[] {
+  %k: i64[6] = cast %m {dtype="i64"}
+  %s: i64[6] = cumsum %k {axis=0, reverse=False}
+  %one: i64[6] = full {value=1, shape=(6), dtype="i64"}
+  %r: i64[6] = sub %s, %one
+  %zero: i64[6] = full {value=0, shape=(6), dtype="i64"}
+  %low: bool[6] = lt %r, %zero
+  %a: i64[6] = where %low, %zero, %r
+  %most: i64[6] = full {value=2, shape=(6), dtype="i64"}
+  %high: bool[6] = gt %a, %most
+  %b: i64[6] = where %high, %most, %a
+  %n: f32[6] = full {value=0, shape=(6), dtype="f32"}
+  %w: f32[6] = OPERATION
+  %i: f32[3] = index_add %w, %b {axis=0, extent=3}
+  %t: f32[] = sum %i {axes=(0)}
+  return %t
+}"""
+    dense = compute_at_masks(parse_graph(text.replace("OPERATION", "where %m, %g, %n")), rows=True)
+    assert not any(op.primitive is index_add for op in dense.ops)
+    for other in ("neg %g", "add %g, %z", "where %m, %g, %z"):
+        kept = compute_at_masks(parse_graph(text.replace("OPERATION", other)), rows=True)
+        assert any(op.primitive is index_add for op in kept.ops)

@@ -202,7 +202,9 @@ class _Masks(Rewriter):
 
     def is_zero_elsewhere(self, v: Value, site: _Site, axis: int) -> bool:
         """True if the elements of ``v`` are zero where the mask is false."""
-        return v.op is not None and self._keeps(v.op, v.op.operands[1], site, axis) and _number(v.op.operands[2]) == 0
+        if v.op is None or v.op.primitive is not where:
+            return False
+        return self._keeps(v.op, v.op.operands[1], site, axis) and _number(v.op.operands[2]) == 0
 
     def _reduced(self, op: Op) -> Value | None:
         """A reduction of selected elements."""

@@ -117,8 +117,8 @@ SPECIAL: list[object] = []
 _ANOMALY = object()
 
 
-# The counts of a recording in which extents depend on values (``tracing.counts``); empty in all others.
-COUNTED: list[Any] = []
+# Not empty during a recording in which extents depend on values (``tracing.counts``).
+COUNTED: list[object] = []
 _PACKAGE = __name__.partition(".")[0] + "."
 # Modules of functions that give users what they read.
 _INQUIRIES = tuple(_PACKAGE + name for name in ("core.methods", "ops.inquiry", "ops.offering", "ops.special", "interop."))
@@ -134,7 +134,7 @@ def shape_is_read(t: Tensor) -> None:
         frame = frame.f_back
         name = frame.f_globals.get("__name__", "")
     if not name.startswith(_PACKAGE):
-        COUNTED[0].show(t._data.shape)
+        context.recorder.counts.show(t._data.shape)
 
 
 class Structure:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.context import COUNTED, context
+from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.halves import is_half
 from ..ir.ops import cast, check_index, full, sum_, unread
@@ -32,7 +32,7 @@ def one_dim(dim: int, rank: int) -> int:
 def number_of_elements(x: Tensor, axes: Sequence[int]) -> int | Tensor:
     """The product of the extents of some axes: in a recording a tensor, if it depends on how many elements a mask selects."""
     extents = [x._data.shape[a] for a in axes]
-    return COUNTED[0].product(extents) if COUNTED and context.recorder is not None else math.prod(extents)
+    return math.prod(extents) if context.recorder is None else context.recorder.counts.product(extents)
 
 
 def dims(dim: Dims, rank: int) -> tuple[int, ...]:

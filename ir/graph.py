@@ -210,5 +210,16 @@ class Rewriter:
             map[old] = new
         return results
 
+    def replaced(self, replace: Callable[[Op], Any]) -> Graph:
+        """The graph with the values that ``replace`` gives for results of operations; None keeps an operation."""
+        for op in self.graph.ops:
+            self.builder.loc = op.loc
+            new = replace(op)
+            if new is None:
+                self.copy(op)
+            else:
+                self.map[op.result] = new
+        return self.finish()
+
     def finish(self) -> Graph:
         return self.builder.finish([self.map[v] for v in self.graph.outputs], self.graph.updates)

@@ -200,14 +200,21 @@ def _scatter_reduce(x: Any, v: Any, index: Any, axis: int, reduce: str) -> np.nd
     return y
 
 
-def _extremum_cotangent(g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, axis: int) -> tuple[Any, Any, Any]:
-    """The part of the cotangent for each extremum; where ``x`` and ``v`` are it."""
+def _extremum_cotangent(
+    g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, of: str
+) -> Any:
+    """The cotangent in equal parts where an element is the extremum."""
     mine, theirs, short = eq(x, y), eq(v, gather(y, index, axis=axis)), x_type.dtype.short
     others = scatter_add(cast(theirs, dtype=short), index, axis=axis, shape=x_type.shape)
-    return div(g, add(cast(mine, dtype=short), others)), mine, theirs
+    each = div(g, add(cast(mine, dtype=short), others))
+    if of == "x":
+        return where(mine, each, zeros(x_type))
+    return where(theirs, gather(each, index, axis=axis), zeros(v_type))
 
 
-def _product_cotangent(g: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, of: str) -> Any:
+def _product_cotangent(
+    g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, of: str
+) -> Any:
     """The cotangent times the product of the other elements at the same place, which is a quotient unless one is zero."""
     one_x, one_v = (full(value=1, shape=t.shape, dtype=t.dtype.short) for t in (x_type, v_type))
     is_zero, v_is_zero, short = eq(x, zeros(x_type)), eq(v, zeros(v_type)), x_type.dtype.short
@@ -224,19 +231,15 @@ def _product_cotangent(g: Any, x: Any, v: Any, index: Any, x_type: TensorType, v
 def _scatter_reduce_vjp(
     g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, reduce: str
 ) -> Any:
-    if reduce == "prod":
-        return _product_cotangent(g, x, v, index, x_type, v_type, axis, "x")
-    each, mine, _ = _extremum_cotangent(g, y, x, v, index, x_type, axis)
-    return where(mine, each, zeros(x_type))
+    rule = _product_cotangent if reduce == "prod" else _extremum_cotangent
+    return rule(g, y, x, v, index, x_type, v_type, axis, "x")
 
 
 def _scatter_reduce_vjp_v(
     g: Any, y: Any, x: Any, v: Any, index: Any, x_type: TensorType, v_type: TensorType, axis: int, reduce: str
 ) -> Any:
-    if reduce == "prod":
-        return _product_cotangent(g, x, v, index, x_type, v_type, axis, "v")
-    each, _, theirs = _extremum_cotangent(g, y, x, v, index, x_type, axis)
-    return where(theirs, gather(each, index, axis=axis), zeros(v_type))
+    rule = _product_cotangent if reduce == "prod" else _extremum_cotangent
+    return rule(g, y, x, v, index, x_type, v_type, axis, "v")
 
 
 scatter_reduce = primitive(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..graph import Graph, Rewriter
+from typing import Any
+
+from ..graph import Graph, Op, Rewriter
 from ..interp import Build, using
 from ..ops import attention, attention_gradient, biased_attention, biased_attention_gradient
 from ..ops.attention import composed
@@ -25,12 +27,12 @@ def expand(graph: Graph) -> Graph:
 
 def _written_out(graph: Graph, composite: tuple[Primitive, ...]) -> Graph:
     rewriter = Rewriter(graph)
+
+    def replace(op: Op) -> Any:
+        if op.primitive not in composite:
+            return None
+        attrs = {"what": "y", **op.attrs}
+        return composed(operands=[rewriter.map[v] for v in op.operands], constant=lambda x: x, **attrs)
+
     with using(Build(rewriter.builder)):
-        for op in graph.ops:
-            if op.primitive not in composite:
-                rewriter.copy(op)
-                continue
-            rewriter.builder.loc = op.loc
-            attrs = {"what": "y", **op.attrs}
-            rewriter.map[op.result] = composed(operands=[rewriter.map[v] for v in op.operands], constant=lambda x: x, **attrs)
-    return rewriter.finish()
+        return rewriter.replaced(replace)

@@ -117,16 +117,9 @@ class _Masks(Rewriter):
         self.users, self.outputs = graph.users(), set(graph.outputs)
 
     def run(self) -> Graph:
-        for op in self.graph.ops:
-            new = self._rewritten(op)
-            if new is None:
-                self.copy(op)
-            else:
-                self.map[op.result] = new
-        return self.finish()
+        return self.replaced(self._rewritten)
 
     def _rewritten(self, op: Op) -> Value | None:
-        self.builder.loc = op.loc
         if op.primitive is index_select:
             return self._put_back(op)
         if op.primitive in (sum_, max_, min_):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph import Graph, Rewriter, Value
+from ..graph import Graph, Op, Rewriter, Value
 from ..interp import Build, using
 from ..ops import argmax, argmin, broadcast, cast, eq, iota, max_, min_, ne, or_, where
 from ..ops.reduce import SHORT, kept_axes
@@ -14,16 +14,16 @@ def find_positions(graph: Graph) -> Graph:
     if not any(op.primitive in _EXTREMA for op in graph.ops):
         return graph
     rewriter = Rewriter(graph)
+
+    def replace(op: Op) -> Value | None:
+        (axis,) = op.attrs["axes"] if op.primitive in _EXTREMA else (-1,)
+        if axis < 0 or op.operands[0].shape[axis] <= SHORT:  # short axes are unrolled
+            return None
+        x = rewriter.map[op.operands[0]]
+        return _first(x, _EXTREMA[op.primitive](x, axes=(axis,)), axis)
+
     with using(Build(rewriter.builder)):
-        for op in graph.ops:
-            (axis,) = op.attrs["axes"] if op.primitive in _EXTREMA else (-1,)
-            if axis < 0 or op.operands[0].shape[axis] <= SHORT:  # short axes are unrolled
-                rewriter.copy(op)
-                continue
-            rewriter.builder.loc = op.loc
-            x = rewriter.map[op.operands[0]]
-            rewriter.map[op.result] = _first(x, _EXTREMA[op.primitive](x, axes=(axis,)), axis)
-    return rewriter.finish()
+        return rewriter.replaced(replace)
 
 
 def _first(x: Value, extremum: Value, axis: int) -> Value:

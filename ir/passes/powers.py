@@ -19,16 +19,17 @@ def whole_powers(graph: Graph) -> Graph:
     if not any(op.primitive is pow_ for op in graph.ops):
         return graph
     rewriter = Rewriter(graph)
+
+    def replace(op: Op) -> Any:
+        n = _exponent(op)
+        if n == 0:
+            return None
+        x = rewriter.map[op.operands[0]]
+        power = _product(x, abs(n))
+        return power if n > 0 else div(full(value=1, shape=x.shape, dtype=x.dtype.short), power)
+
     with using(Build(rewriter.builder)):
-        for op in graph.ops:
-            n = _exponent(op)
-            if n == 0:
-                rewriter.copy(op)
-                continue
-            rewriter.builder.loc, x = op.loc, rewriter.map[op.operands[0]]
-            power = _product(x, abs(n))
-            rewriter.map[op.result] = power if n > 0 else div(full(value=1, shape=x.shape, dtype=x.dtype.short), power)
-    return rewriter.finish()
+        return rewriter.replaced(replace)
 
 
 def _exponent(op: Op) -> int:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,18 @@ def _without_earlier_objects():
     gc.callbacks.clear()  # hypothesis has one that reads the clock, also while a function is recorded
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    """Random numbers of a test are the same in each run, and do not depend on the tests before it."""
+    import numpy as np
+
+    import tracer
+
+    tracer.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(scope="module")

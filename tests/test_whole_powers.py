@@ -23,11 +23,10 @@ def test_values(n, dtype):
     x = tracer.randn(500, dtype=dtype) * 1.5
     for _ in range(3):
         found = traced(x)
-    expected = np.power(x.numpy().astype(np.longdouble), n) * np.longdouble(1.5)
+    with np.errstate(over="ignore"):
+        expected = (np.power(x.numpy().astype(np.longdouble), n) * np.longdouble(1.5)).astype(x.numpy().dtype)
     room = (abs(n) / 2 + 2) * float(tracer.finfo(dtype).eps)
-    np.testing.assert_allclose(
-        found.numpy().astype(np.longdouble), expected, rtol=room, atol=0 if dtype is tracer.float64 else 1e-30
-    )
+    np.testing.assert_allclose(found.numpy(), expected, rtol=room, atol=0 if dtype is tracer.float64 else 1e-30)
     assert not any("pow_" in text for text in texts(traced))
 
 

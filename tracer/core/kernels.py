@@ -7,9 +7,11 @@ from the kernel and from NumPy are bitwise equal; NumPy takes about four times a
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,23 +46,31 @@ class _Uniform:
     """
 
     LATER = 2**25
+    A_CALL = 2**13  # numbers that NumPy draws in the time of a call's constant part
 
     def __init__(self) -> None:
         self.drawn = 0
 
     def __call__(self, state: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        if shape != (BLOCK,):
-            return P.uniform.impl(state, shape=shape, dtype=dtype)
         if self.drawn < self.LATER:
-            self.drawn += BLOCK
+            self.drawn += self.A_CALL + math.prod(shape)
             return P.uniform.impl(state, shape=shape, dtype=dtype)
-        kind = dtype_named(dtype)
-        program = _program(P.uniform, TensorType(int64, (2,)), TensorType(kind, shape), dtype=dtype, shape=shape)
-        if program is None:
+        kernel = _uniform_kernel(dtype)
+        if kernel is None:
             return P.uniform.impl(state, shape=shape, dtype=dtype)
-        result = np.empty(shape, kind.numpy)
-        program.run([address(state), address(result)])
+        result = np.empty(shape, dtype_named(dtype).numpy)
+        kernel((ctypes.c_int64 * 2)(address(state), address(result)), 0, result.size)
         return result
+
+
+@functools.cache
+def _uniform_kernel(dtype: str) -> Callable[..., None] | None:
+    """The kernel for a draw of any size: it takes addresses, and the range of elements; None if it cannot be compiled."""
+    shape = (BLOCK,)
+    program = _program(P.uniform, TensorType(int64, (2,)), TensorType(dtype_named(dtype), shape), dtype=dtype, shape=shape)
+    if program is None:
+        return None
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(program.kernels[0])
 
 
 def _compute(primitive: Primitive, x: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from ..autograd.modes import unfollowed
 from ..core.context import context
 from ..core.device import CPU, memory_of, placed
 from ..core.device import device as Place
+from ..core.fused import fused
 from ..core.tensor import Tensor, wrap
 from ..ir import ops as P
 from ..ir.interp import joint_shape
@@ -278,14 +279,19 @@ def probability(p: Any) -> Any:
     return p
 
 
+@fused(by_numpy=True)
+def _chosen(u: Tensor, p: Tensor) -> Tensor:
+    return pointwise.lt(u, probability(p).expand(u.shape))
+
+
 def bernoulli_draw(shape: tuple[int, ...], p: Any, generator: Generator | None) -> Tensor:
     """True with the probabilities ``p``, a number or a tensor that broadcasts to the shape."""
+    stream = generator or default_generator
     with unfollowed():
-        chance = probability(p)
-        stream = generator or default_generator
-        if isinstance(chance, Tensor):
-            return pointwise.lt(stream.fine(shape, chance.dtype), chance.expand(shape))
-        return stream.tensor(below(chance), shape)
+        if not isinstance(p, Tensor):
+            return stream.tensor(below(probability(p)), shape)
+        floating(p.dtype, "bernoulli_tensor_cpu_p_")
+        return _chosen(stream.fine(shape, p.dtype), p)
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
@@ -341,22 +347,39 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input._data.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    from ..ops.order import cumsum, searchsorted, topk
+    from ..ops.order import searchsorted, topk
 
-    with unfollowed():
-        input = to_dtype(input, float64)
-        possible = (input >= 0) & (input < math.inf)
-        input = require(possible, input, "probability tensor contains either `inf`, `nan` or element < 0")
-        some = sum_(input, -1, keepdim=True) > 0
-        input = require(some, input, "invalid multinomial distribution (sum of probabilities <= 0)")
     stream, shape = generator or default_generator, input._data.shape
     with unfollowed():
+        weights = _weights(input)
         if not replacement:
-            keys = input / -pointwise.log(placed(stream.uniform(shape, float64), input))
+            keys = _keys(weights, placed(stream.uniform(shape, float64), input))
             return argmax(keys, -1, keepdim=True) if num_samples == 1 else topk(keys, num_samples).indices
-        total = cumsum(input, -1)
-        drawn = placed(stream.uniform((*shape[:-1], num_samples), float64), total) * total[..., -1:]
-        return searchsorted(total, drawn, right=True)
+        drawn = placed(stream.uniform((*shape[:-1], num_samples), float64), input)
+        return searchsorted(*_sums(weights, drawn), right=True)
+
+
+@fused(by_numpy=True)
+def _weights(input: Tensor) -> Tensor:
+    weights = to_dtype(input, float64)
+    possible = (weights >= 0) & (weights < math.inf)
+    weights = require(possible, weights, "probability tensor contains either `inf`, `nan` or element < 0")
+    some = sum_(weights, -1, keepdim=True) > 0
+    return require(some, weights, "invalid multinomial distribution (sum of probabilities <= 0)")
+
+
+@fused(by_numpy=True)
+def _keys(weights: Tensor, u: Tensor) -> Tensor:
+    return weights / -pointwise.log(u)
+
+
+@fused(by_numpy=True)
+def _sums(weights: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of the first weights, and parts of the sum of all."""
+    from ..ops.order import cumsum
+
+    sums = cumsum(weights, -1)
+    return sums, u * sums[..., -1:]
 
 
 @factory

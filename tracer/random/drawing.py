@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ..autograd.modes import unfollowed
 from ..core.context import context
 from ..core.device import CPU
+from ..core.fused import fused
 from ..core.inplace import become
 from ..core.tensor import Tensor, wrap
 from ..core.views import LazyView
@@ -44,6 +46,9 @@ class Draw:
         with unfollowed():
             if context.recorder is not None:
                 return self._whole(state, shape)
+            n = math.prod(shape)
+            if 0 < n <= BLOCK:
+                return wrap(self._one_block(state, n).reshape(shape))
             out = np.empty(shape, self.dtype.numpy)
             self._write(state, out)
             return wrap(out)
@@ -55,7 +60,12 @@ class Draw:
             return tensor.copy_(self.tensor(state, tensor._data.shape))
         with unfollowed():
             blank = expand(create.zeros((), dtype=self.dtype), tensor._data.shape)
-        return become(tensor, blank, overwritten=True, write=lambda out: self._write(state, out))
+
+        def write(out: np.ndarray) -> None:
+            with unfollowed():
+                self._write(state, out)
+
+        return become(tensor, blank, overwritten=True, write=write)
 
     def _whole(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         n = math.prod(shape)
@@ -69,25 +79,43 @@ class Draw:
             drawn = reshape(cat(drawn)[:n], shape)
         return to_dtype(drawn, self.dtype)
 
+    def _one_block(self, state: Tensor, n: int) -> np.ndarray:
+        seed, offset = state._data.tolist()
+        part = -(-n // self.together)
+        numbers = self._uniform(seed, offset, part * self.together)
+        if self.together == 1:
+            out = to_dtype(self.formula(wrap(numbers)), self.dtype)._data
+        else:
+            drawn = self.formula(*map(wrap, numbers.reshape(self.together, part)))
+            out = np.concatenate([to_dtype(x, self.dtype)._data for x in drawn])[:n]
+        _advance(state, offset + numbers.size)
+        return out
+
     def _write(self, state: Tensor, out: np.ndarray) -> None:
         flat, n = out.reshape(-1), out.size
+        if n <= BLOCK:
+            flat[...] = self._one_block(state, n)
+            return
         seed, offset = state._data.tolist()
         part = -(-n // self.together)
         for start in range(0, part, BLOCK):
             size = min(BLOCK, part - start)
             starts = [i * part + start for i in range(self.together)]
-            with unfollowed():
-                drawn = self.formula(*(wrap(self._uniform(seed, offset + s, size)) for s in starts))
-                for s, block in zip(starts, drawn if self.together > 1 else (drawn,), strict=True):
-                    flat[s : s + size] = to_dtype(block, self.dtype)._data[: n - s]
-        if WAITING:
-            will_change(state)
-        state._changes()[0] += 1
-        state._data[1] = wrapped(offset + part * self.together)
+            drawn = self.formula(*(wrap(self._uniform(seed, offset + s, size)) for s in starts))
+            for s, block in zip(starts, drawn if self.together > 1 else (drawn,), strict=True):
+                flat[s : s + size] = to_dtype(block, self.dtype)._data[: n - s]
+        _advance(state, offset + part * self.together)
 
     def _uniform(self, seed: int, offset: int, size: int) -> np.ndarray:
         at = np.array([seed, wrapped(offset)], np.int64)
         return P.uniform.eager(at, shape=(size,), dtype=self.of.short)
+
+
+def _advance(state: Tensor, offset: int) -> None:
+    if WAITING:
+        will_change(state)
+    state._changes()[0] += 1
+    state._data[1] = wrapped(offset)
 
 
 def wrapped(n: int) -> int:
@@ -95,43 +123,53 @@ def wrapped(n: int) -> int:
     return (n + 2**63) % 2**64 - 2**63
 
 
+@fused(by_numpy=True)
+def _coarse(u: Tensor, steps: float) -> Tensor:
+    """Odd multiples of half a step, so that none rounds to 0 or 1."""
+    return (pointwise.floor(u * steps) + 0.5) / steps
+
+
 def uniform(dtype: DType) -> Draw:
     """Numbers in (0, 1), or 64 random bits for int64."""
     if not dtype.is_half:
         return Draw(lambda u: u, dtype, dtype)
-    steps = 2.0 ** (10 if dtype is float16 else 7)  # odd multiples of half a step, so that none rounds to 0 or 1
-    return Draw(lambda u: (pointwise.floor(u * steps) + 0.5) / steps, float32, dtype)
+    return Draw(partial(_coarse, steps=2.0 ** (10 if dtype is float16 else 7)), float32, dtype)
+
+
+@fused(by_numpy=True)
+def _pair(u: Tensor, v: Tensor, mean: Any, std: Any) -> tuple[Tensor, Tensor]:
+    radius, angle = pointwise.sqrt(pointwise.log(u) * -2.0), v * (2 * math.pi)
+    if std != 1:
+        radius = radius * std
+    a, b = radius * pointwise.cos(angle), radius * pointwise.sin(angle)
+    return (a, b) if mean == 0 else (a + mean, b + mean)
 
 
 def gaussian(dtype: DType, mean: Any = 0.0, std: Any = 1.0) -> Draw:
     """Normal numbers, by the Box-Muller transform (1958)."""
+    return Draw(partial(_pair, mean=mean, std=std), dtype.wide, dtype, together=2)
 
-    def pair(u: Tensor, v: Tensor) -> list[Tensor]:
-        radius, angle = pointwise.sqrt(pointwise.log(u) * -2.0), v * (2 * math.pi)
-        if std != 1:
-            radius = radius * std
-        parts = [radius * pointwise.cos(angle), radius * pointwise.sin(angle)]
-        return parts if mean == 0 else [part + mean for part in parts]
 
-    return Draw(pair, dtype.wide, dtype, together=2)
+@fused(by_numpy=True)
+def _scaled(u: Tensor, low: Any, span: Any) -> Tensor:
+    """A product with a number below 1 stays below the span; uniform up to 2**-13."""
+    return P.cast(pointwise.floor(u * span), dtype="i64") + low
+
+
+@fused(by_numpy=True)
+def _reduced(bits: Tensor, low: Any, span: Any) -> Tensor:
+    if span == 2**64:
+        return bits + 0
+    if span > 2**63:  # modulo the span, as unsigned numbers, which are the bits plus 2**63
+        return bits - P.cast(pointwise.ge(bits, span - 2**63), dtype="i64") * wrapped(span) + wrapped(low + 2**63)
+    half = bits.bitwise_and(2**63 - 1)
+    return (half if span == 2**63 else pointwise.remainder(half, span)) + low
 
 
 def whole(low: int, high: int, dtype: DType = int64) -> Draw:
     """Integers in [low, high), which must be within int64's range."""
     span = high - low
-
-    def scaled(u: Tensor) -> Tensor:  # a product with a number below 1 stays below the span; uniform up to 2**-13
-        return P.cast(pointwise.floor(u * span), dtype="i64") + low
-
-    def reduced(bits: Tensor) -> Tensor:
-        if span == 2**64:
-            return bits
-        if span > 2**63:  # modulo the span, as unsigned numbers, which are the bits plus 2**63
-            return bits - P.cast(pointwise.ge(bits, span - 2**63), dtype="i64") * wrapped(span) + wrapped(low + 2**63)
-        half = bits.bitwise_and(2**63 - 1)
-        return (half if span == 2**63 else pointwise.remainder(half, span)) + low
-
-    return Draw(scaled, float64, dtype) if span <= 2**40 else Draw(reduced, int64, dtype)
+    return Draw(partial(_scaled if span <= 2**40 else _reduced, low=low, span=span), float64 if span <= 2**40 else int64, dtype)
 
 
 def below(p: float, dtype: DType = bool_) -> Draw:

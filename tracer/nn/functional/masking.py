@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
+from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...ir import ops as P
-from ...ir.types import bool_
+from ...ir.types import DType, bool_
 from ...ops import pointwise as F
 from ...random import default_generator
-from ...random.drawing import Draw
+from ...random.drawing import Draw, Formula
 
 __all__ = [
     "alpha_dropout",
@@ -27,22 +29,29 @@ def _check(p: float) -> None:
         raise error(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
-def _kept(shape: tuple[int, ...], p: float, input: Tensor) -> Tensor:
+@fused(by_numpy=True)
+def _is_kept(u: Tensor, p: float) -> Tensor:
+    return F.ge(u, p)
+
+
+@fused(by_numpy=True)
+def _scale(u: Tensor, p: float) -> Tensor:
+    kept = P.cast(F.ge(u, p), dtype=u.dtype.short)
+    return F.mul(kept, 1 / (1 - p)) if p < 1 else kept
+
+
+def _drawn(input: Tensor, formula: Formula, p: float, dtype: DType, shape: tuple[int, ...]) -> Tensor:
     if not input.is_floating_point():
         raise RuntimeError(f"result type Float can't be cast to the desired output type {input.dtype.ctype}")
-    of = input.dtype.wide
-    return default_generator.tensor(Draw(lambda u: F.ge(u, p), of, bool_), shape)
+    return default_generator.tensor(Draw(partial(formula, p=p), input.dtype.wide, dtype), shape)
 
 
 def _drop(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
     _check(p)
     if not training or p == 0:
         return input
-    kept = P.cast(_kept(shape, p, input), dtype=input.dtype.short)
-    scale = F.mul(kept, 1 / (1 - p)) if p < 1 else kept
-    if inplace:
-        return input.mul_(scale)
-    return F.mul(input, scale)
+    scale = _drawn(input, _scale, p, input.dtype, shape)
+    return input.mul_(scale) if inplace else F.mul(input, scale)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -90,7 +99,7 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[
         return F.mul(input, 0.0)
     low = -1.7580993408473766
     a = 1 / math.sqrt((1 - p) * (1 + p * low * low))
-    kept = _kept(shape, p, input)
+    kept = _drawn(input, _is_kept, p, bool_, shape)
     out = F.add(F.mul(F.where(kept, input, low), a), -a * low * p)
     return input._become(out) if inplace else out
 

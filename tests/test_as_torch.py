@@ -432,3 +432,74 @@ def test_operators_of_torchvision():
             torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64))
             assert torch.autograd.gradcheck(lambda x: roi_align(x, rois, 0.9, 2, 3, ratio, aligned), (images,))
     """)
+
+
+def test_modules_that_programs_import():
+    run("""
+    import torch.autograd.profiler, torch.functional, torch.nn.grad
+    from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+    from torch.nn.common_types import _size_2_t
+    from torch.utils.data._utils.collate import default_collate
+    from torch.utils.dlpack import from_dlpack, to_dlpack
+    from torch.utils.hooks import RemovableHandle
+    assert torch.functional.einsum is torch.einsum and torch.utils.data._utils.collate.default_collate is default_collate
+    assert from_dlpack(to_dlpack(torch.arange(3))).tolist() == [0, 1, 2]
+    parts = [torch.ones(2, 2), torch.zeros(3)]
+    back = _unflatten_dense_tensors(_flatten_dense_tensors(parts), parts)
+    assert [t.tolist() for t in back] == [t.tolist() for t in parts]
+    x, w = torch.randn(2, 4, 8, 8, requires_grad=True), torch.randn(6, 2, 3, 3, requires_grad=True)
+    out = F.conv2d(x, w, None, 2, 1, 1, 2)
+    g = torch.randn_like(out)
+    to_x, to_w = torch.autograd.grad(out, (x, w), g)
+    assert torch.equal(torch.nn.grad.conv2d_input(x.shape, w, g, 2, 1, 1, 2), to_x)
+    assert torch.equal(torch.nn.grad.conv2d_weight(x, w.shape, g, 2, 1, 1, 2), to_w)
+    t = torch.testing.make_tensor((3, 4), dtype=torch.float32, device="cpu", low=1, high=2)
+    assert t.shape == (3, 4) and 1 <= t.min() and t.max() < 2
+    torch.backends.cuda.enable_flash_sdp(False)
+    assert torch.backends.cuda.math_sdp_enabled()
+    """)
+
+
+def test_profiler(tmp_path):
+    run(
+        """
+    import glob
+    from torch.profiler import ProfilerActivity, profile, record_function, schedule, tensorboard_trace_handler
+    model, x = nn.Linear(3, 4), torch.randn(2, 3)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as p:
+        with record_function("part"):
+            model(x).sum().backward()
+    averages = {e.key: e for e in p.key_averages()}
+    assert averages["part"].count == 1 and averages["part"].cpu_time_total > averages["part"].self_cpu_time_total > 0
+    assert averages["backward"].count == 1
+    assert "part" in p.key_averages().table(sort_by="cpu_time_total", row_limit=3)
+    steps = schedule(wait=1, warmup=1, active=2, repeat=2)
+    with profile(schedule=steps, on_trace_ready=tensorboard_trace_handler("traces")) as p:
+        for _ in range(10):
+            model(x)
+            p.step()
+    assert len(glob.glob("traces/*.json")) == 2
+    with torch.autograd.profiler.profile() as p:
+        model(x)
+    assert p.function_events
+    """,
+        cwd=tmp_path,
+    )
+
+
+def test_tables_of_hooks():
+    run("""
+    from collections import OrderedDict
+    model, seen = nn.Sequential(nn.Linear(2, 2)), []
+    handle = model[0].register_forward_hook(lambda m, args, out: seen.append(out))
+    assert len(model[0]._forward_hooks) == 1 and not model[0]._forward_pre_hooks and model._get_name() == "Sequential"
+    (number,) = model[0]._forward_hooks
+    assert callable(model[0]._forward_hooks[number])
+    model(torch.ones(1, 2))
+    del model[0]._forward_hooks[number]
+    model(torch.ones(1, 2))
+    model[0].register_forward_hook(lambda m, args, out: seen.append(out))
+    model[0]._forward_hooks = OrderedDict()
+    model(torch.ones(1, 2))
+    assert len(seen) == 1
+    """)

@@ -45,6 +45,9 @@ class _Products:
 cudnn = _Backend(enabled=False, benchmark=False, deterministic=False, allow_tf32=False, benchmark_limit=None)
 cuda = _Backend(matmul=_Products())
 cuda.sdp_kernel = lambda *args, **kwargs: cuda.flags()  # the choice among implementations of attention
+for _name in ("flash", "mem_efficient", "math", "cudnn"):
+    setattr(cuda, f"enable_{_name}_sdp", lambda enabled: None)
+    setattr(cuda, f"{_name}_sdp_enabled", lambda name=_name: name == "math")
 mps, mkl, mkldnn, openmp, xeon, opt_einsum, cpu = (_Backend(enabled=False) for _ in range(7))
 opt_einsum.strategy = None
 mps.is_macos_or_newer = lambda major, minor: False

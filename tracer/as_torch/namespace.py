@@ -10,19 +10,25 @@ from typing import Any as _Any
 import tracer as _tracer
 from tracer.ir.types import DType as _DType
 from tracer.nn import parallel as _parallel
+from tracer.utils.data import dataloader as _dataloader
 
 from . import (
     _C,
+    _utils,
     amp,
+    common_types,
     compiler,
     cuda,
     distributed,
+    dlpack,
+    hooks,
     hub,
     jit,
     library,
     onnx,
     ops,
     overrides,
+    profiler,
     sparse,
     storage,
     testing,
@@ -190,4 +196,8 @@ _SyncBatchNorm = _absent("nn.SyncBatchNorm")
 for _module in (_tracer.nn, _tracer.nn.modules, _tracer.nn.modules.normalization):
     _module.SyncBatchNorm = _SyncBatchNorm  # type: ignore[attr-defined]
 _parallel.DistributedDataParallel = _absent("nn.parallel.DistributedDataParallel")  # type: ignore[attr-defined]
-torch = _sys.modules[__name__]  # ``torch.torch`` is ``torch``
+# Modules that programs reach by attributes of others.
+_tracer.nn.common_types, _tracer.autograd.profiler = common_types, profiler  # type: ignore[attr-defined]
+_tracer.utils.hooks, _tracer.utils.dlpack = hooks, dlpack  # type: ignore[attr-defined]
+_tracer.utils.data._utils = _dataloader.collate = _dataloader  # type: ignore[attr-defined]
+torch = functional = _sys.modules[__name__]  # ``torch.torch`` is ``torch``

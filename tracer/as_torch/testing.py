@@ -1,15 +1,20 @@
-"""``torch.testing``: comparisons."""
+"""``torch.testing``: comparisons, and random tensors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..core.tensor import Tensor
-from ..ir.types import DType
+from ..ir.types import DType, float64
+from ..ops import complex as complex_
+from ..ops import where
 from ..ops.construct import tensor
+from ..ops.inquiry import finfo
+from ..random import rand, randint
 
 _TOLERANCES = {"float16": (1e-3, 1e-5), "bfloat16": (1.6e-2, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
 _TOLERANCES |= {"complex64": _TOLERANCES["float32"], "complex128": _TOLERANCES["float64"]}
@@ -41,6 +46,39 @@ def assert_close(
         if msg is None:
             raise
         raise AssertionError(msg(str(e)) if callable(msg) else msg) from None
+
+
+def make_tensor(
+    *shape: Any,
+    dtype: DType,
+    device: Any = "cpu",
+    low: float | None = None,
+    high: float | None = None,
+    requires_grad: bool = False,
+    noncontiguous: bool = False,
+    exclude_zero: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """Random numbers in [low, high), by default [-9, 9), or [0, 10) for unsigned integers; zeros are replaced by a small number
+    if ``exclude_zero``.
+    """
+    size = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+    unsigned = dtype.kind in "bu"
+    start = (0 if unsigned else -9) if low is None else low
+    stop = (2 if dtype.kind == "b" else 10 if unsigned else 9) if high is None else high
+    if dtype.is_complex:
+        parts = [make_tensor(*size, dtype=dtype.real, low=low, high=high, exclude_zero=exclude_zero) for _ in range(2)]
+        drawn = complex_(*parts)
+    elif dtype.is_floating_point:
+        drawn = (rand(size, dtype=float64) * (stop - start) + start).to(dtype)
+    else:
+        drawn = randint(math.ceil(start), max(math.ceil(stop), math.ceil(start) + 1), size).to(dtype)
+    if exclude_zero:
+        drawn = where(drawn == 0, finfo(dtype).tiny if dtype.is_floating_point or dtype.is_complex else 1, drawn).to(dtype)
+    if noncontiguous and drawn.numel() > 1:
+        drawn = drawn.repeat_interleave(2, -1)[..., ::2]
+    drawn = drawn.to(device)
+    return drawn.requires_grad_() if requires_grad else drawn
 
 
 def _compare(x: Any, y: Any, rtol: float | None, atol: float | None, equal_nan: bool, check_dtype: bool) -> None:

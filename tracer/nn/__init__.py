@@ -1,7 +1,7 @@
 """Modules, layers and losses."""
 
 from ..ops.class_facts import describe as _describe
-from . import attention, functional, init, modules, parallel, utils
+from . import attention, functional, grad, init, modules, parallel, utils
 from .module import Module
 from .modules import *
 from .parallel import DataParallel
@@ -16,6 +16,7 @@ __all__ = [
     "UninitializedParameter",
     "attention",
     "functional",
+    "grad",
     "init",
     "parallel",
     "utils",

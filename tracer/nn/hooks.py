@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from ..autograd.function import Function
+from ..core.context import context, structure_changed
 from ..core.tensor import Tensor
 
 KINDS = ("forward_pre", "forward", "backward_pre", "backward")
+
+
+class Registered(MutableMapping[int, Callable[..., Any]]):
+    """A module's hooks of one kind, by number."""
+
+    def __init__(self, module: Any, kind: str):
+        self._module, self._kind = module, kind
+
+    def _table(self) -> dict[int, tuple[Callable[..., Any], bool]]:
+        if context.recorder is not None:
+            context.recorder.give_up("reads the hooks of a module")
+        return tables(self._module)[self._kind] if "_hooks" in self._module.__dict__ else {}
+
+    def __getitem__(self, number: int) -> Callable[..., Any]:
+        return self._table()[number][0]
+
+    def __setitem__(self, number: int, hook: Callable[..., Any]) -> None:
+        structure_changed()
+        tables(self._module)[self._kind][number] = hook, False
+
+    def __delitem__(self, number: int) -> None:
+        structure_changed()
+        del self._table()[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._table())
+
+    def __len__(self) -> int:
+        return len(self._table())
+
+    def __repr__(self) -> str:
+        return repr(OrderedDict(self))
+
+
+def registered(kind: str) -> property:
+    """The attribute for the hooks of one kind. A mapping assigned to it replaces them."""
+
+    def replace(module: Any, new: Mapping[int, Callable[..., Any]]) -> None:
+        kept = Registered(module, kind)
+        kept.clear()
+        kept.update(new)
+
+    return property(lambda module: Registered(module, kind), replace)
+
+
+def tables(module: Any) -> dict[str, OrderedDict[int, tuple[Callable[..., Any], bool]]]:
+    """A module's hooks by kind, each with a flag for keyword arguments."""
+    found: dict[str, OrderedDict[int, tuple[Callable[..., Any], bool]]]
+    found = module.__dict__.setdefault("_hooks", {kind: OrderedDict() for kind in KINDS})
+    return found
 
 
 class _Watch(Function):

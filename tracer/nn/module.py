@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -172,11 +171,11 @@ class Module(Stateful, Announcing):
 
     def _add_hook(self, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool = False) -> RemovableHandle:
         structure_changed()
-        tables = self.__dict__.setdefault("_hooks", {k: OrderedDict() for k in hooks.KINDS})
-        handle = RemovableHandle(tables[kind])
-        tables[kind][handle._number] = (hook, with_kwargs)
+        table = hooks.tables(self)[kind]
+        handle = RemovableHandle(table)
+        table[handle._number] = (hook, with_kwargs)
         if prepend:
-            tables[kind].move_to_end(handle._number, last=False)
+            table.move_to_end(handle._number, last=False)
         return handle
 
     def register_forward_pre_hook(
@@ -203,6 +202,11 @@ class Module(Stateful, Announcing):
 
     register_backward_hook = register_full_backward_hook
 
+    _forward_pre_hooks = hooks.registered("forward_pre")
+    _forward_hooks = hooks.registered("forward")
+    _backward_pre_hooks = hooks.registered("backward_pre")
+    _backward_hooks = hooks.registered("backward")
+
     # Traversal.
 
     def named_modules(
@@ -223,6 +227,10 @@ class Module(Stateful, Announcing):
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and all its descendants, each once if ``remove_duplicate``."""
         return (m for _, m in self.named_modules(remove_duplicate=remove_duplicate))
+
+    def _get_name(self) -> str:
+        """The name of the class, for ``repr``."""
+        return type(self).__name__
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The direct submodules, each once."""

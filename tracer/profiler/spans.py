@@ -18,6 +18,7 @@ from ..core.eager import Eager
 from ..tracing.compiled_node import CompiledNode
 from ..tracing.function import TracedFunction
 from ..tracing.graph_function import Executable
+from ..tracing.numpy_function import NumpyFunction
 from .memory import Memory
 
 _MAX_SPANS = 1 << 18
@@ -81,24 +82,33 @@ class Spans:
         self._replace(CompiledNode, "cotangents", "node", lambda node: node.function.graph.name)
         self._replace(_Engine, "drain", "backward", lambda engine: "backward")
         self._replace(CompiledNode, "gradients", "backward", lambda node: "backward", if_true=True)
-        plain = Eager.bind
+        plain, composite = Eager.bind, NumpyFunction.__call__
 
         def bind(primitive: Any, args: Sequence[Any], attrs: Any) -> Any:
             begin = perf_counter_ns()
             try:
                 return plain(primitive, args, attrs)
             finally:
-                took = perf_counter_ns() - begin
-                phase = _phase(sys._getframe(1))
-                known = self.eager.get((primitive.name, phase))
-                if known is None:
-                    known = self.eager[primitive.name, phase] = Eagerly()
-                known.calls += 1
-                known.nanoseconds += took
-                self.add("eager", primitive.name, begin, phase)
+                self._applied(primitive.name, begin, sys._getframe(1))
 
-        self._plain.append((Eager, "bind", Eager.__dict__["bind"]))
+        def call(function: NumpyFunction, tensors: Sequence[Any]) -> Any:
+            begin = perf_counter_ns()
+            try:
+                return composite(function, tensors)
+            finally:
+                self._applied(function.graph.name, begin, sys._getframe(1))
+
+        self._plain += [(Eager, "bind", Eager.__dict__["bind"]), (NumpyFunction, "__call__", composite)]
         Eager.bind = staticmethod(bind)  # type: ignore[method-assign, assignment]
+        NumpyFunction.__call__ = call  # type: ignore[method-assign, assignment]
+
+    def _applied(self, name: str, begin: int, frame: Any) -> None:
+        """Adds an eager operation that ends now."""
+        took, phase = perf_counter_ns() - begin, _phase(frame)
+        known = self.eager.setdefault((name, phase), Eagerly())
+        known.calls += 1
+        known.nanoseconds += took
+        self.add("eager", name, begin, phase)
 
     def _replace(self, cls: type, method: str, kind: str, named: Callable[[Any], str], if_true: bool = False) -> None:
         """Replaces a method by its timed version; ``if_true``: calls that return nothing have done nothing."""

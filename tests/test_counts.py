@@ -42,7 +42,65 @@ def added_at_positions(x, y, w):
     return tracer.zeros(N, dtype=x.dtype).index_add(0, where, x[y > 0] * w).square().sum()
 
 
+def routed(x, y, w, add):
+    """Experts for the rows that choose them, with products and biases."""
+    rows, scores = (x * w).reshape(15, 4), y.reshape(15, 4)
+    out, chosen = rows * 0.5, scores[:, :2].argmax(1)
+    layers = [tracer.arange(16, dtype=x.dtype).reshape(4, 4) * 0.1 - k for k in (1.0, 2.0)]
+    for k, layer in enumerate(layers):
+        at = (chosen == k).nonzero(as_tuple=True)[0]
+        found = tracer.tanh(rows[at, :] @ layer + rows[0]) * scores[at, 2, None]
+        out = add(out, at, found)
+    return out.square().sum()
+
+
+def written_rows(out, at, rows):
+    out = out.clone()
+    out[at, :] = rows
+    return out
+
+
+def changed_rows(out, at, rows):
+    out = out.clone()
+    out[at] += rows
+    return out
+
+
+def of_two_axes(x, y, w):
+    """Rows that are selected once for each of their elements."""
+    rows, out = (x * w).reshape(15, 4), tracer.zeros(15, 4, dtype=x.dtype)
+    at, which = tracer.where(y.reshape(15, 4) > 0.4)
+    out.index_add_(0, at, rows[None, at].reshape(-1, 4) * y.reshape(15, 4)[at, which, None])
+    return out.square().sum()
+
+
+def written_last(x, y, w):
+    """Of rows that are selected several times the last one stays."""
+    rows = (x * w).reshape(15, 4)
+    at, which = tracer.where(y.reshape(15, 4) > 0.4)
+    out = rows.clone()
+    out[at] = rows[at] * which[:, None]
+    return (out * out).sum()
+
+
+def parts_of_rows(x, y, w):
+    a = (x * w).reshape(15, 4)[y[:15] > 0]
+    both = tracer.cat([a[:, 1:3].exp(), a[:, :2]], 1).view(-1, 2, 2).transpose(1, 2).sum(1)
+    best = a.argsort(1).flip(1)[:, :2]
+    return (
+        both[:, tracer.tensor([1, 0, 1])].mean(0).square().sum() + (a.T @ a).sum() + (a.gather(1, best).cumsum(1) * 0.5).sum()
+    )
+
+
 GENERAL = {
+    "routed": lambda x, y, w: routed(x, y, w, written_rows),
+    "routed, added": lambda x, y, w: routed(x, y, w, lambda out, at, rows: out.index_add(0, at, rows)),
+    "routed, changed": lambda x, y, w: routed(x, y, w, changed_rows),
+    "routed, accumulated": lambda x, y, w: routed(x, y, w, lambda out, at, rows: out.index_put((at,), rows, accumulate=True)),
+    "of two axes": of_two_axes,
+    "written last": written_last,
+    "parts of rows": parts_of_rows,
+    "numbers": lambda x, y, w: (x[((y > 0).int() * 3).nonzero().squeeze(1)] * w).sum(),
     "mean": lambda x, y, w: (x[y > 0] * w).mean(),
     "a mask written twice": lambda x, y, w: F.smooth_l1_loss(x[y > 0] * w, y[y > 0]),
     "masked_select": lambda x, y, w: (tracer.masked_select(x, y > 0) * w).std(),

@@ -355,7 +355,8 @@ def flat_nonzero(x: Tensor) -> Tensor:
     """The positions of non-zero elements in the flattened tensor. A trace reads their number."""
     if context.recorder is None:
         return wrap(np.flatnonzero(x._data))
-    return P.flat_nonzero(x, count=number_of_nonzero(x))
+    there = x if x.dtype is bool_ else P.ne(x, P.full(value=0, shape=x._data.shape, dtype=x.dtype.short))
+    return P.flat_nonzero(there, count=number_of_nonzero(there))
 
 
 def number_of_nonzero(x: Tensor) -> int:

@@ -275,35 +275,6 @@ def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     return reshape(out, input._data.shape)
 
 
-def _flat_positions(input: Tensor, tensors: Mapping[int, Tensor]) -> Tensor:
-    """The flat positions in the input that index tensors select, by axis."""
-    shape = input._data.shape
-    found = positions(input, tensors)
-    total = None
-    axes = list(found)
-    sizes = joint_shape(*(i._data.shape for i in found.values()))
-    rest = [a for a in range(len(shape)) if a not in axes]
-    together = axes == list(range(axes[0], axes[0] + len(axes)))
-    before = [a for a in rest if a < axes[0]] if together else []
-    after = [a for a in rest if a not in before]
-    out = tuple(shape[a] for a in before) + sizes + tuple(shape[a] for a in after)
-    strides = {a: math.prod(shape[a + 1 :]) for a in range(len(shape))}
-
-    def lifted(x: Tensor, lead: int, trail: int) -> Tensor:
-        return reshape(x, (1,) * lead + x._data.shape + (1,) * trail)
-
-    for a, i in found.items():
-        grown = lifted(reshape(i, (1,) * (len(sizes) - i.ndim) + i._data.shape), len(before), len(after))
-        term = F.mul(to_dtype(grown, int64), strides[a])
-        total = term if total is None else F.add(total, term)
-    for place, a in [*enumerate(before), *((len(before) + len(sizes) + k, a) for k, a in enumerate(after))]:
-        steps = P.iota(shape=(shape[a],), axis=0, dtype="i64")
-        term = F.mul(reshape(steps, tuple(-1 if d == place else 1 for d in range(len(out)))), strides[a])
-        total = term if total is None else F.add(total, term)
-    assert total is not None
-    return expand(total, out)
-
-
 def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with broadcast ``values`` written, or added, at the positions that index tensors select."""
     tensors: dict[int, Tensor] = {}
@@ -346,16 +317,31 @@ def _put_at_positions(input: Tensor, v: Tensor, accumulate: bool, axes: tuple[in
 
 
 def _put_at(input: Tensor, v: Tensor, accumulate: bool, tensors: Mapping[int, Tensor]) -> Tensor:
-    places = _flat_positions(input, tensors)
-    v = _fitted(v, places._data.shape)
-    flat, at, what = reshape(input, (-1,)), reshape(places, (-1,)), reshape(v, (-1,))
-    if places.numel() == 0:
+    """Slices are written: those along the axes of the index tensors, as one axis."""
+    found = positions(input, tensors)
+    axes, sizes = list(found), joint_shape(*(i._data.shape for i in found.values()))
+    first, last = axes[0], axes[-1] + 1
+    if axes != list(range(first, last)):  # the axes of the index come first in the values
+        order = [*axes, *(a for a in range(input.ndim) if a not in axes)]
+        moved = _put_at(P.permute(input, axes=tuple(order)), v, accumulate, dict(enumerate(found.values())))
+        return P.permute(moved, axes=tuple(order.index(a) for a in range(input.ndim)))
+    shape = input._data.shape
+    before, after, extent = shape[:first], shape[last:], math.prod(shape[first:last])
+    v = _fitted(v, (*before, *sizes, *after))
+    if v.numel() == 0:
         return constant_in(F.clone(input), v)
+    at: Any = None
+    for a, i in found.items():
+        at = to_dtype(i, int64) if at is None else F.add(F.mul(at, shape[a]), to_dtype(i, int64))
+    at, n = reshape(expand(at, sizes), (-1,)), math.prod(sizes)
+    x, what = reshape(input, (*before, extent, *after)), reshape(v, (*before, n, *after))
     if accumulate:
-        out = P.add(flat, P.index_add(what, at, axis=0, extent=flat._data.shape[0]))
+        out = P.add(x, P.index_add(what, at, axis=first, extent=extent))
     else:
-        out = scatter(flat, 0, at, what)
-    return reshape(out, input._data.shape)
+        writer = _last_writer(at, 0, (extent,))
+        written = P.index_select(what, F.clamp(writer, min=0), axis=first)
+        out = F.where(reshape(F.ge(writer, 0), (-1,) + (1,) * len(after)), written, x)
+    return reshape(out, shape)
 
 
 def _fitted(v: Tensor, sizes: tuple[int, ...]) -> Tensor:

@@ -122,19 +122,21 @@ COUNTED: list[object] = []
 _PACKAGE = __name__.partition(".")[0] + "."
 # Modules of functions that give users what they read.
 _INQUIRIES = tuple(_PACKAGE + name for name in ("core.methods", "ops.inquiry", "ops.offering", "ops.special", "interop."))
+_CALLS = _PACKAGE + "ops.offering"  # which checks arguments of calls
 
 
 def shape_is_read(t: Tensor) -> None:
     """Notes that a tensor's shape is read, where user code does: the library reads shapes all the time."""
     if context.recorder is None:
         return
-    frame = sys._getframe(2)
+    frame, is_direct = sys._getframe(2), True
     name = frame.f_globals.get("__name__", "")
     while name.startswith(_INQUIRIES) and frame.f_back is not None:
+        is_direct &= name == _CALLS
         frame = frame.f_back
         name = frame.f_globals.get("__name__", "")
     if not name.startswith(_PACKAGE):
-        context.recorder.counts.show(t._data.shape)
+        context.recorder.counts.show(t, context.recorder, frame if is_direct else None)
 
 
 class Structure:

@@ -8,6 +8,7 @@ Python does not read it: ``Counts`` notes whether user code asks for the shape o
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..ir.types import bool_
+from .extents import Extents, asked_whether_any
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -27,12 +29,14 @@ COUNT = "a number of elements"  # how a recording reads one
 class Counts:
     """The counts of a recorded run.
 
-    are_read  whether user code has read one, or may have: two masks that select equally many cannot be told apart by shapes
+    are_read  whether user code has read one, or may have: two masks that select equally many cannot be told apart by shapes.
+            That none is 0 may be known, as paths for any number are for two and more.
     """
 
     def __init__(self) -> None:
         self._found: dict[Value, tuple[int, Tensor]] = {}  # by the value of the mask
         self.are_read = False
+        self._extents = Extents()
 
     def of(self, x: Tensor, recorder: Recorder) -> int:
         """How many elements are not zero. Read once for each mask."""
@@ -50,9 +54,15 @@ class Counts:
             COUNTED[:] = [self]
         return number
 
-    def show(self, shape: Sequence[int]) -> None:
-        """User code reads a shape."""
-        self.are_read = self.are_read or any(n in shape for n, _ in self._found.values())
+    def show(self, x: Tensor, recorder: Recorder, frame: types.FrameType | None) -> None:
+        """User code reads a shape, itself in this frame. It may only ask whether anything is selected."""
+        if self.are_read or not recorder.knows(x):
+            return
+        shape, counts = x._data.shape, {n for n, _ in self._found.values()}
+        axes = self._extents.of(recorder.value(x), counts)
+        if axes or not counts.isdisjoint(shape):
+            axis = None if frame is None else asked_whether_any(frame)
+            self.are_read = axis is None or len(axes) != 1 or axes.get(axis % len(shape)) is not True or 0 in shape
 
     def release(self) -> None:
         """The run is over: its tensors are no longer needed."""

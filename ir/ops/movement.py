@@ -12,6 +12,7 @@ import numpy as np
 
 from ..primitive import Kind, Piece, primitive
 from ..types import TensorType, type_of
+from .elementwise import copy
 
 Shape = tuple[int, ...]
 Param = Callable[[int], str]
@@ -425,7 +426,7 @@ def _pad_pieces(index: tuple[str, ...], types: list[TensorType], attrs: dict[Any
 def _pad_vjp(g: Any, x_type: TensorType, low: Shape, interior: Shape) -> Any:
     steps = tuple(gap + 1 for gap in interior)
     stops = tuple(lo + (n - 1) * s + 1 if n else lo for lo, n, s in zip(low, x_type.shape, steps, strict=True))
-    return slice_(g, starts=low, stops=stops, steps=steps)
+    return copy(slice_(g, starts=low, stops=stops, steps=steps))  # PyTorch's has rows without gaps
 
 
 pad = primitive(

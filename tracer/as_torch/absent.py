@@ -17,7 +17,7 @@ PACKAGES = frozenset(
         *("_prims", "_prims_common", "_refs", "_subclasses", "ao", "classes", "cpu", "distributed", "export", "futures", "fx"),
         *("masked", "mtia", "nested", "onnx", "package", "quantization", "return_types", "sparse"),
         *("_dynamo.config", "_dynamo.utils", "_dynamo._trace_wrapped_higher_order_op"),
-        *("backends.quantized", "nn.attention.flex_attention"),
+        *("backends.quantized",),
         *("nn.intrinsic", "nn.qat", "nn.quantizable", "nn.quantized"),
         *("utils._sympy", "utils.benchmark", "utils.bundled_inputs", "utils.cpp_extension", "utils.flop_counter"),
         *("utils.mobile_optimizer", "utils.tensorboard"),

@@ -29,6 +29,8 @@ _ALIASES = {
     "functional": "namespace",
     "jit.annotations": "annotations",
     "mps": "cuda",
+    "cuda.amp.grad_scaler": "amp",
+    "nn.attention.flex_attention": "nn.flex_attention",
     "nn.common_types": "common_types",
     "utils.data._utils": "utils.data.dataloader",
     "utils.data._utils.collate": "utils.data.dataloader",

@@ -32,4 +32,12 @@ def functions() -> dict[str, Callable[..., Any]]:
         if hasattr(Tensor, f"{name}_"):
             found[f"_foreach_{name}_"] = _each(getattr(Tensor, f"{name}_"))
     found["_foreach_norm"] = _each(vector_norm)
+    found["_amp_foreach_non_finite_check_and_unscale_"] = _unscale
     return found
+
+
+def _unscale(self: Sequence[Tensor], found_inf: Tensor, inv_scale: Tensor) -> None:
+    """Multiplies gradients by ``inv_scale``; writes 1 to ``found_inf`` if an element is not finite."""
+    for t in self:
+        found_inf.copy_(ops.maximum(found_inf, (~ops.isfinite(t)).any().to(found_inf.dtype)))
+        t.mul_(inv_scale.to(t.dtype))

@@ -321,6 +321,8 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         if found is None or package not in ("torch", "torch.cuda"):
             raise ValueError(f"invalid type: '{dtype}'")
         return _to(self, "cuda" if package == "torch.cuda" else "cpu", found)
+    if dtype is Tensor:  # PyTorch's class of the default type
+        return _to(self, context.default_dtype)
     if dtype is not None:
         return _to(self, getattr(dtype, "dtype", dtype))
     return f"{'torch.cuda' if self.is_cuda else 'torch'}.{self.dtype.ctype}Tensor"

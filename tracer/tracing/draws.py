@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.context import context
+from ..core.size import Size
 from ..core.tensor import Tensor
 from ..runtime.interrupts import uninterrupted
 from ..runtime.support.objects import set_class, sets_classes
@@ -143,6 +144,8 @@ def _fixed(x: Any) -> Any:
         return np.array(x.detach().numpy())
     if isinstance(x, (*STATIC, np.generic, np.dtype, type)):
         return x
+    if isinstance(x, Size):
+        return tuple(x)
     if type(x) in (list, tuple):
         return type(x)([item.pinned() if isinstance(item, RuntimeNumber) else _fixed(item) for item in x])
     raise TypeError(f"an argument of type {type(x).__name__}")
@@ -175,7 +178,8 @@ def _sample(drawn: _Drawn, population: Any, k: Any, *, counts: Any = None) -> An
 def _shuffle(drawn: _Drawn, x: Any) -> None:
     recorder, generator = drawn.recorder, drawn.generator
     if type(x) is not list:
-        recorder.give_up(f"shuffles a {type(x).__name__} (shuffle a list, or positions in it)")
+        instead = "write x = np.random.permutation(x)" if isinstance(x, np.ndarray) else "shuffle a list, or positions in it"
+        recorder.give_up(f"shuffles a {type(x).__name__} in place ({instead})")
         drawn.method(generator, x)
         return
     order: list[Any] = _Drawn(recorder, generator, _SHUFFLED[drawn.method]).call(len(x))

@@ -72,7 +72,8 @@ _REFUSED = _words("""
     random.SystemRandom.randbytes
     """)
 _LIBRARIES = frozenset([PACKAGE, "numpy", "scipy"])
-_TRUSTED = (_LIBRARIES | sys.stdlib_module_names) - {"__main__", "test", "this", "antigravity"}
+PROGRESS = "tqdm"  # draws progress bars, which depend on clocks and nothing on them
+_TRUSTED = (_LIBRARIES | {PROGRESS} | sys.stdlib_module_names) - {"__main__", "test", "this", "antigravity"}
 
 
 @functools.cache
@@ -90,7 +91,17 @@ def is_installed(root: str) -> bool:
     """True for a package that is installed beside this one's libraries, as opposed to modules of the user's program."""
     spec = getattr(sys.modules.get(root), "__spec__", None)
     places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec is not None else []
-    return root not in _TRUSTED and any({"site-packages", "dist-packages"}.intersection(Path(p).parts) for p in places)
+    return root not in _TRUSTED and any(map(_is_installed_at, map(Path, places)))
+
+
+def _is_installed_at(place: Path) -> bool:
+    """True for a file, or a package's folder, beside the records of an installer: of any folder on the path."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(place.parts) or _has_records(place.parent)
+
+
+@functools.cache
+def _has_records(folder: Path) -> bool:
+    return any(folder.glob("*.dist-info"))
 
 
 def is_library(module: Any) -> bool:
@@ -110,7 +121,7 @@ def is_ours(module: Any) -> bool:
 def is_quiet(module: Any) -> bool:
     """True if the Python code of a module depends on nothing that guards do not see."""
     root = root_of(module)
-    return root in _QUIET or root in _LIBRARIES or root.startswith("namedtuple_")
+    return root in _QUIET or root in _LIBRARIES or root == PROGRESS or root.startswith("namedtuple_")
 
 
 def refusal_of_code(module: Any, name: str) -> str | None:

@@ -17,6 +17,7 @@ from ..core.printing import shows_elements
 from ..core.tensor import Tensor
 from .formats import Number, Template, Text
 from .kinds import STATIC
+from .known import PROGRESS, root_of
 from .scalars import RuntimeNumber
 from .substitutes import register, register_made
 
@@ -50,7 +51,9 @@ class _Stream:
         self._name, self._stream = name, stream
 
     def write(self, text: str) -> Any:
-        _tell(_write, self._name, text)
+        frame = sys._getframe(1)
+        if root_of(frame.f_globals.get("__name__")) != PROGRESS or frame.f_code.co_name == "write":  # replays draw no bars
+            _tell(_write, self._name, text)
         return self._stream.write(text)
 
     def writelines(self, lines: Any) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .guards import Environment
 
 FLATTENED = (list, dict, collections.deque)  # and their subclasses
-
+_MANY = 5_000  # objects that calls are compared by: more take longer than most functions
 
 FOREIGN = object()  # one owner for all memory of other packages: their objects do not show which memory they share
 _OWNERS = (Memory, Part, Pinned)
@@ -63,6 +63,7 @@ class Call:
         "_inside",
         "_numbers",
         "_sharing",
+        "_walk",
         "arrays",
         "environments",
         "floats",
@@ -103,6 +104,7 @@ class Call:
         self.promoted: frozenset[int] = frozenset()
         self._depth = 0
         self._inside: list[int] = []  # the numbers of the ints in containers
+        self._walk: Walk | None = None
         tokens: list[Any] = []
         for a in args:
             self._add(a, tokens)
@@ -112,6 +114,9 @@ class Call:
                 self._add(a, tokens)
         if environment.slots:
             self._add_slots(environment, tokens)
+        if self._walk is not None:
+            self._finish(self._walk, tokens)
+            self._walk = None
         self._sharing: Sharing | None = None
         if self.is_foreign or len(set(self.storages)) < len(self.storages):
             self._sharing = Sharing(self.tensors, {*map(id, self.arrays.values())})
@@ -375,15 +380,36 @@ class Call:
         return bool(more)
 
     def _describe(self, a: Any, tokens: list[Any]) -> None:
+        """Adds an object that is described like surroundings, and what it reaches: one walk for all but tensors."""
+        found: list[Any] = []
+        if isinstance(a, Tensor):
+            walk = self._new_walk()
+            walk.add(a, found)
+            self._finish(walk, found)
+            del self.reached[id(a)]
+        else:
+            if self._walk is None:
+                self._walk = self._new_walk()
+            self._walk.add(a, found)
+        tokens.append(tuple(found))
+
+    def _new_walk(self) -> Walk:
         walk = Walk(self._environment.reached, ran=self._environment.ran)
         walk.arguments = self._numbers
-        tokens.append(walk.describe(a))
+        return walk
+
+    def _finish(self, walk: Walk, tokens: list[Any]) -> None:
+        walk.finish(tokens)
+        if len(walk.kept) > _MANY:
+            self._environment.refusal = (
+                f"its arguments, and what it changes, reach more than {_MANY} objects to compare in every call: "
+                "pass tensors and numbers"
+            )
+            raise Untraceable(self._environment.refusal)
         self.kept += walk.kept
         self.generators += walk.generators
         self.reached.update(walk.tensors)
         self.held.update(walk.seen)
-        if isinstance(a, Tensor):
-            del self.reached[id(a)]
 
 
 def _followed(view: Tensor) -> bool | None:

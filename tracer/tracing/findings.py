@@ -79,7 +79,7 @@ class Findings:
         self.others: dict[int, Tensor] = {}
         self.unvisited: set[str] = set()
         self.is_whole = True  # whether all was walked that functions reach which have not run
-        self._home = ""  # the package that the function belongs to
+        self._homes: set[str] = set()  # the packages that the described objects belong to
         self._modules: dict[int, set[tuple[str, ...]]] = {}
         self._codes: set[int] = set()  # described
         self._later: list[types.FunctionType] = []  # have not run

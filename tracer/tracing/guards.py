@@ -84,6 +84,7 @@ class Environment:
         self.changing = Changing()
         self.apart = Apart()
         self.reads_positions = False  # whether indices that are tensors are read as numbers
+        self.refusal = ""  # why no call can be described
         self.growing: set[int] = set()  # the numbers of a call's objects that are only added to
         self.read: set[int] = set()  # and of the others
         self._of: collections.OrderedDict[int, Environment] = collections.OrderedDict()
@@ -304,6 +305,8 @@ class Environment:
 
     def key(self) -> int:
         """A number that is the same while nothing reachable changes. Raises Untraceable."""
+        if self.refusal:
+            raise Untraceable(self.refusal)
         key = self.same()
         if key < 0:
             if not self._is_known():

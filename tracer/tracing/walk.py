@@ -77,13 +77,21 @@ class Walk(Findings):
     def describe(self, x: Any, alone: bool = True) -> tuple:
         """The token of an object; unless ``alone``, with all code that has run."""
         tokens: list[Any] = []
-        self._home = root_of(getattr(x, "__module__", ""))
-        self._describe(x, tokens)
+        self.add(x, tokens)
         if not alone:
             self._rest(tokens)
+        self.finish(tokens)
+        return tuple(tokens)
+
+    def add(self, x: Any, tokens: list[Any]) -> None:
+        """Adds the token of an object, one of several."""
+        self._homes.add(root_of(getattr(x, "__module__", "")))
+        self._describe(x, tokens)
+
+    def finish(self, tokens: list[Any]) -> None:
+        """Adds what weak references refer to, and walks what functions reach that have not run."""
         tokens += [self._referent(reference()) for reference in self._weak]
         self._look_at_others()
-        return tuple(tokens)
 
     def _referent(self, x: Any) -> tuple:
         """What a weak reference refers to. Guards keep alive what they describe, so something else must hold it."""
@@ -197,7 +205,7 @@ class Walk(Findings):
 
     def _is_elsewhere(self, x: Any) -> bool:
         root = root_of(x.__module__) if isinstance(x, (type, types.FunctionType)) else ""
-        if root == self._home or not is_installed(root):
+        if root in self._homes or not is_installed(root):
             return False
         self.unvisited.add(root)
         return True

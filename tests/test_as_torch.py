@@ -503,3 +503,16 @@ def test_tables_of_hooks():
     model(torch.ones(1, 2))
     assert len(seen) == 1
     """)
+
+
+def test_names_of_older_programs():
+    run("""
+    from torch.cuda.amp.grad_scaler import GradScaler
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+    assert torch.zeros(2, dtype=torch.float64).type(torch.Tensor).dtype is torch.float32
+    grads, found, scale = [torch.ones(2), torch.tensor([1.0, float("inf")])], torch.zeros(1), torch.tensor(0.5)
+    torch._amp_foreach_non_finite_check_and_unscale_(grads[:1], found, scale)
+    assert found == 0 and grads[0].tolist() == [0.5, 0.5]
+    torch._amp_foreach_non_finite_check_and_unscale_(grads, found, scale)
+    assert found == 1
+    """)

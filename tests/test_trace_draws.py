@@ -105,6 +105,7 @@ def test_numbers(name):
 ARRAYS = {
     "normal": lambda x, n, o: x + tracer.from_numpy(n.normal(size=3).astype(np.float32)),
     "tensor": lambda x, n, o: x * tracer.tensor(np.random.rand(3)),
+    "size": lambda x, n, o: x * tracer.tensor(np.random.random(size=x.shape)),
     "permutation": lambda x, n, o: x[np.random.permutation(3)],
     "parts of a permutation": lambda x, n, o: [x[part] for part in (lambda p: (p[:2], p[2:]))(n.permutation(3))],
     "indices": lambda x, n, o: x[np.random.randint(0, 3, (5,))],

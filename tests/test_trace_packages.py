@@ -1,11 +1,15 @@
 """Installed packages: what only unused functions reach costs nothing; what runs is guarded, and its effects are replayed."""
 
+import importlib
 import sys
+import time
 
 import pytest
 
 import tracer
 from tracer import trace
+from tracer.tracing.failure import TraceWarning
+from tracer.tracing.known import is_installed
 
 SOURCE = """
 COUNT = 0
@@ -45,17 +49,21 @@ def draw():
 """
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
+@pytest.fixture(params=["site-packages", "records of an installer"])
+def package(request, tmp_path, monkeypatch):
     """A package that looks installed."""
-    place = tmp_path / "site-packages"
+    place = tmp_path / request.param
     place.mkdir()
+    if request.param != "site-packages":
+        (place / "installed_package-1.0.dist-info").mkdir()
+    is_installed.cache_clear()
     (place / "installed_package.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(place)
     import installed_package
 
     yield installed_package
     del sys.modules["installed_package"]
+    is_installed.cache_clear()
 
 
 def test_what_unused_functions_reach_in_packages_is_left_out(package):
@@ -148,3 +156,75 @@ def test_effects_behind_very_many_objects_that_only_unused_functions_reach():
         assert [step(tracer.ones(1)).item() for _ in range(5)] == [2, 4, 6, 8, 10]
         assert state["count"].item() == 5
     assert step.cache_info().replays >= 2
+
+
+PROGRESS = """
+import sys, threading, time
+
+class tqdm:
+    lock = threading.RLock()
+    bars = []
+
+    def __init__(self, items):
+        self.items, self.began = items, time.time()
+        with self.lock:
+            self.bars.append(self)
+
+    def __iter__(self):
+        for k, item in enumerate(self.items):
+            sys.stderr.write(f"{k} {time.time() - self.began} ")
+            yield item
+        self.bars.remove(self)
+
+    @classmethod
+    def write(cls, text):
+        sys.stdout.write(text)
+"""
+
+
+def test_progress_bars_are_drawn_by_recordings_alone(tmp_path, monkeypatch, capsys):
+    """They read clocks, hold locks and change classes, and nothing depends on that."""
+    (tmp_path / "tqdm.py").write_text(PROGRESS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tqdm", raising=False)
+    tqdm = importlib.import_module("tqdm").tqdm
+
+    def steps(x):
+        for k in tqdm(range(3)):
+            x = x * 0.5 + k
+        tqdm.write("done")
+        return x
+
+    traced = trace(steps)
+    for call in range(4):
+        assert traced(tracer.full((2,), float(call))).tolist() == [call / 8 + 2.5] * 2
+        written = capsys.readouterr()
+        assert written.out == "done" and (written.err.startswith("0 ") if call == 0 else written.err == "")
+    assert traced.cache_info()[:3] == (3, 1, 0)
+    del sys.modules["tqdm"]
+
+
+def functions(n):
+    """Functions that refer to one another."""
+    space = {}
+    exec("\n".join(f"def g{i}(): return g{(7 * i + 1) % n}, g{(11 * i + 3) % n}" for i in range(n)), space)
+    return [space[f"g{i}"] for i in range(n)]
+
+
+def test_functions_in_arguments_are_compared_once():
+    several = functions(400)
+    traced, started = trace(lambda x, table: x * len(table)), time.process_time()
+    for _ in range(4):
+        traced(tracer.ones(2), several)
+    assert traced.cache_info().replays == 3
+    assert time.process_time() - started < 5  # a walk for each took 10 s
+
+
+def test_too_many_objects_are_refused_once():
+    several = functions(6000)
+    traced = trace(lambda x, table: x * len(table))
+    with pytest.warns(TraceWarning, match="more than 5000 objects"):
+        assert traced(tracer.ones(2), several).tolist() == [6000, 6000]
+    started = time.process_time()
+    assert traced(tracer.ones(2), several).tolist() == [6000, 6000]
+    assert time.process_time() - started < 0.05

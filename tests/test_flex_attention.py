@@ -1,7 +1,5 @@
 """Attention with functions of scores and positions, against the composition in NumPy."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -24,7 +22,7 @@ def operands(heads=H, dtype=tracer.float64):
     return [tracer.randn(s, dtype=dtype, requires_grad=True) for s in shapes]
 
 
-def composed(q, k, v, change=lambda s, b, h, i, j: s, allowed=lambda b, h, i, j: True, scale=1 / math.sqrt(E)):
+def composed(q, k, v, change=lambda s, b, h, i, j: s, allowed=lambda b, h, i, j: True, scale=E**-0.5):
     """Element by element."""
     q, k, v = (x.detach().numpy() for x in (q, k, v))
     out = np.zeros((B, H, Q, E))

@@ -72,7 +72,7 @@ from .selected import (
 _SPARSE = 8  # elements for each selected one: for more, only a few operations are repeated
 _FEW = 8
 _SMALL = 1 << 20  # elements that may be computed in vain, however few are selected
-_FLOPS = 1 << 28  # of products in vain, for the same reason
+_FLOPS = 1 << 27  # of products in vain, for the same reason
 _DENSE = 3  # elements for each selected one, up to which products may take any time
 
 
@@ -118,8 +118,8 @@ class _Masks(Rewriter):
         return None
 
     def at(self, site: Site) -> _Dense:
-        """The values that are computed from a site's elements."""
-        if site not in self._dense:
+        """The values that are computed from a site's elements: without ``rows``, for one reader."""
+        if site not in self._dense or not self.rows:
             self._dense[site] = _Dense(self, site)
         return self._dense[site]
 
@@ -170,8 +170,7 @@ class _Masks(Rewriter):
         x, axis = op.operands[0], op.attrs["axis"]
         writer = self.writer_of(op.operands[1])
         if writer is not None:
-            dense = self.at(writer.site).of(x, axis)
-            assert dense is not None  # see _writer
+            dense = self.at(writer.site).made(x, axis)
             at, readers = op.operands[1], self.users[op.result]
             if writer.is_plain and all(self.is_where_written(reader, op.result, at, axis) for reader in readers):
                 return dense
@@ -203,8 +202,8 @@ class _Masks(Rewriter):
             return None
         readers: list[Op] = []
         for reader in self.users[op.result]:
-            if reader.primitive is where and is_negative(reader.operands[0], op.result):
-                readers += self.users[reader.result]
+            if reader.primitive is where and is_negative(reader.operands[0], op.result) and reader.result not in self.outputs:
+                readers += self.users.get(reader.result, ())
             elif not (reader.primitive in (ge, lt) and number(reader.operands[1]) == 0):
                 return None
         known = self.at(site)
@@ -242,6 +241,7 @@ class _Masks(Rewriter):
         site = self._source(op.operands[0], (count,)) or self._source(op.operands[1], (count,))
         if site is None:
             return None
+        self.at(site).multiplies(op.result.type.numel, site.extent)
         dense = [self.at(site).of(x, axis) for x, axis in zip(op.operands, axes, strict=True)]
         known = [self.masked(d, site, axis, 0) for d, axis in zip(dense, axes, strict=True) if d is not None]
         return self.builder.append(matmul, known, op.attrs, op.loc)[0] if len(known) == len(dense) else None
@@ -391,6 +391,16 @@ class _Dense:
             self._made[at] = self._new(*at)
         return None if self._takes_long() else self._made[v, axis]
 
+    def made(self, v: Value, axis: int) -> Value:
+        """A value that ``of`` has given before."""
+        known = self._made[v, axis]
+        assert known is not None
+        return known
+
+    def multiplies(self, elements: int, length: int) -> None:
+        """Counts a product of this many elements and terms."""
+        self._flops += 2 * elements * length
+
     def _takes_long(self) -> bool:
         """True if most of what is computed is in vain, and much is."""
         site, vain = self._site, 1 - self._site.count / self._site.extent
@@ -480,7 +490,7 @@ class _Dense:
             attrs = {**attrs, "stops": (*stops[:axis], site.extent, *stops[axis + 1 :])}
         self._elements += math.prod(shape)
         if op.primitive is matmul:
-            self._flops += 2 * math.prod(shape) * op.operands[0].shape[terms(op)[0]]
+            self.multiplies(math.prod(shape), op.operands[0].shape[terms(op)[0]])
         return append(op.primitive, operands, attrs, op.loc)[0]
 
     def _of_written(self, op: Op) -> Value | None:

@@ -323,7 +323,7 @@ def test_paths_that_are_never_taken_twice_end_in_eager_calls():
                 x = x + 1
             return x
 
-        with pytest.warns(tracer.TraceWarning, match="a different function in each call"):
+        with pytest.warns(tracer.TraceWarning, match="each call takes another path"):
             for i in range(30):
                 assert f(tracer.zeros(1), tracer.tensor(i)).item() == i
         assert f.cache_info().recordings < 25

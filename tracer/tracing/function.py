@@ -492,7 +492,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         if told:
             self._warn(told, what="keeps recording")
         if self._streak.is_too_long:
-            self._stay_eager(key, "it is a different function in each call")
+            self._stay_eager(key, "each call takes another path: values, shapes or names that it reads differ")
         return self._streak.is_too_long
 
     def _is_full(self, key: tuple) -> bool:

@@ -7,6 +7,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Hypothesis draws the same examples in each run: one fails for what has changed. ``make test-fuzz`` runs many others.
+settings.register_profile("same examples", derandomize=True)
+settings.load_profile("same examples")
 
 # Kernels compiled by tests go to a separate cache, shared by the processes of this run and later ones.
 os.environ.setdefault("TRACER_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"tracer-tests-{os.getuid()}"))

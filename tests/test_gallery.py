@@ -6,7 +6,10 @@ from marks import ON_DEVICE
 
 # Programs that still run eagerly, entirely or too often, and the reasons.
 EAGER_FOR_NOW: dict[str, str] = {}
-ON_A_DEVICE = {"rejection_sampling": "it is given no tensor that says where to compute"}
+ON_A_DEVICE = {
+    "rejection_sampling": "it is given no tensor that says where to compute",
+    "experts_by_tokens": "there, numbers of selected rows are paths",
+}
 USE_NUMPY = {"numpy_inside", "particles_in_a_box_with_numpy", "numbers_are_returned", "numbers_are_stored"}
 
 

@@ -103,7 +103,7 @@ def loss_without_padding(wrap):
     return loss, [(tracer.randn(4, 3), tracer.tensor(v)) for v in labels * 2]
 
 
-@program(runs=5, programs=10)
+@program(runs=2, programs=3)
 def experts_by_tokens(wrap):
     experts, gate = nn.ModuleList(nn.Linear(3, 3) for _ in range(2)), nn.Linear(3, 2)
 
@@ -118,7 +118,7 @@ def experts_by_tokens(wrap):
                 out = out.index_add(0, mine, best[mine, None] * expert(x[mine]))
         return out
 
-    return mixture, [(tracer.randn(5, 3),) for _ in range(10)]
+    return mixture, [(tracer.randn(20, 3),) for _ in range(10)]
 
 
 @program(runs=2, programs=2)

@@ -14,10 +14,10 @@ from tracer.core.kernels import _Uniform
 from tracer.ir import ops as P
 from tracer.ir.ops.source import DIGITS, GOLDEN, STREAMS
 from tracer.nn import init
-from tracer.random.drawing import BLOCK
 
 SEEDS = [0, 1, -1, 2**32, 2**63 - 1, -(2**63), 12345]
 FEW = 100_000
+BLOCK = 2**15  # float32 numbers of a block; float64 ones are two
 MANY = 10_000_000
 # A correct generator fails a test with this probability; there are a thousand tests, all with fixed seeds.
 RARE = 1e-6
@@ -368,8 +368,8 @@ def test_the_kernel_of_uniform_numbers_gives_those_of_numpy(dtype, monkeypatch):
     monkeypatch.setattr(by_kernel, "drawn", by_kernel.LATER)
     for offset in (0, 1, 2**40 + 3, -7, -(2**63)):
         state = np.array([-5, offset])
-        expected = P.uniform.impl(state, shape=(BLOCK,), dtype=dtype)
-        assert np.array_equal(by_kernel(state, (BLOCK,), dtype), expected)
+        for shape in ((1,), (7, 3), (BLOCK,), (BLOCK + 5,)):
+            assert np.array_equal(by_kernel(state, shape, dtype), P.uniform.impl(state, shape=shape, dtype=dtype))
 
 
 def test_pairs_of_normal_numbers_are_independent():

@@ -20,7 +20,6 @@ from ..ir import ops as P
 from ..ir.graph import Builder
 from ..ir.primitive import Primitive
 from ..ir.types import TensorType, dtype_named, dtype_of, int64
-from ..random.drawing import BLOCK
 from ..runtime.support.objects import address
 from .context import context
 from .warning import warn
@@ -66,7 +65,7 @@ class _Uniform:
 @functools.cache
 def _uniform_kernel(dtype: str) -> Callable[..., None] | None:
     """The kernel for a draw of any size: it takes addresses, and the range of elements; None if it cannot be compiled."""
-    shape = (BLOCK,)
+    shape = (2**14,)  # of the graph; the kernel's range is given
     program = _program(P.uniform, TensorType(int64, (2,)), TensorType(dtype_named(dtype), shape), dtype=dtype, shape=shape)
     if program is None:
         return None

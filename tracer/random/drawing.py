@@ -29,7 +29,7 @@ from ..ops.moving import cat
 from ..ops.shape import expand, reshape
 
 Formula = Callable[..., Any]
-BLOCK = 2**15
+_BYTES = 2**17  # of the uniform numbers of a block
 
 
 class Draw:
@@ -40,6 +40,7 @@ class Draw:
 
     def __init__(self, formula: Formula, of: DType, dtype: DType, together: int = 1):
         self.formula, self.of, self.dtype, self.together = formula, of, dtype, together
+        self._block = _BYTES // of.itemsize
 
     def tensor(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         """A new tensor from the numbers after ``state``, which is advanced."""
@@ -47,7 +48,7 @@ class Draw:
             if context.recorder is not None:
                 return self._whole(state, shape)
             n = math.prod(shape)
-            if 0 < n <= BLOCK:
+            if 0 < n <= self._block:
                 return wrap(self._one_block(state, n).reshape(shape))
             out = np.empty(shape, self.dtype.numpy)
             self._write(state, out)
@@ -93,13 +94,13 @@ class Draw:
 
     def _write(self, state: Tensor, out: np.ndarray) -> None:
         flat, n = out.reshape(-1), out.size
-        if n <= BLOCK:
+        if n <= self._block:
             flat[...] = self._one_block(state, n)
             return
         seed, offset = state._data.tolist()
         part = -(-n // self.together)
-        for start in range(0, part, BLOCK):
-            size = min(BLOCK, part - start)
+        for start in range(0, part, self._block):
+            size = min(self._block, part - start)
             starts = [i * part + start for i in range(self.together)]
             drawn = self.formula(*(wrap(self._uniform(seed, offset + s, size)) for s in starts))
             for s, block in zip(starts, drawn if self.together > 1 else (drawn,), strict=True):

@@ -253,20 +253,13 @@ class _Masks(Rewriter):
 
     def is_zero_elsewhere(self, v: Value, site: Site, axis: int) -> bool:
         """True if the elements of ``v`` are zero where the mask is false."""
-        o = v.op
-        return (
-            o is not None and o.primitive is where and number(o.operands[2]) == 0 and self._keeps(o, o.operands[1], site, axis)
-        )
+        o = _zero_or(v)
+        return o is not None and self._keeps(o, o.operands[1], site, axis)
 
     def is_zero_unwritten(self, v: Value, index: Value, axis: int) -> bool:
         """True if the elements of ``v`` are zero where nothing was written."""
-        o = v.op
-        return (
-            o is not None
-            and o.primitive is where
-            and number(o.operands[2]) == 0
-            and self.is_where_written(o, o.operands[1], index, axis)
-        )
+        o = _zero_or(v)
+        return o is not None and self.is_where_written(o, o.operands[1], index, axis)
 
     def _reduced(self, op: Op) -> Value | None:
         """A reduction of selected elements."""
@@ -363,6 +356,11 @@ class _Masks(Rewriter):
         if mask.shape != v.shape:
             (mask,) = append(broadcast, [mask], {"shape": v.shape, "axes": (axis,)}, self.builder.loc)
         return mask
+
+
+def _zero_or(v: Value) -> Op | None:
+    """The ``where`` that makes ``v``, if its other elements are zero."""
+    return v.op if v.op is not None and v.op.primitive is where and number(v.op.operands[2]) == 0 else None
 
 
 class _Dense:

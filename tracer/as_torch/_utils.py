@@ -6,12 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core.tensor import Tensor
-from ..ops.moving import cat
-
-
-def _flatten_dense_tensors(tensors: Sequence[Tensor]) -> Tensor:
-    """All elements, as one vector."""
-    return cat([t.reshape(-1) for t in tensors])
+from ..nn.utils import parameters_to_vector as _flatten_dense_tensors
 
 
 def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:

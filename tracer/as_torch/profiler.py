@@ -6,6 +6,7 @@ here. Memory of single operations and times of devices are 0.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ from typing import Any, Self
 
 from ..profiler import Profile, record_function
 from ..profiler.spans import Nested
+from ..profiler.table import duration
 
 __all__ = [
     "ProfilerAction",
@@ -157,10 +159,7 @@ class EventList(list[Event]):
 
 
 def _shown(microseconds: float) -> str:
-    for size, unit in ((1e6, "s"), (1e3, "ms")):
-        if microseconds >= size:
-            return f"{microseconds / size:.3f}{unit}"
-    return f"{microseconds:.3f}us"
+    return duration(microseconds * 1e3)
 
 
 class profile:
@@ -289,17 +288,9 @@ class profile:
         warnings.warn("export_memory_timeline: memory of single operations is not recorded", stacklevel=2)
 
 
-class _Nothing:
+def _no_events(enabled: bool = True, record_shapes: bool = False) -> contextlib.nullcontext[None]:
     """A context without effect, for the tools of devices."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
+    return contextlib.nullcontext()
 
 
-emit_nvtx = emit_itt = _Nothing
+emit_nvtx = emit_itt = _no_events

@@ -121,8 +121,11 @@ _ANOMALY = object()
 COUNTED: list[object] = []
 _PACKAGE = __name__.partition(".")[0] + "."
 # Modules of functions that give users what they read.
-_INQUIRIES = tuple(_PACKAGE + name for name in ("core.methods", "ops.inquiry", "ops.offering", "ops.special", "interop."))
-_CALLS = _PACKAGE + "ops.offering"  # which checks arguments of calls
+_INQUIRIES = tuple(
+    _PACKAGE + name for name in ("core.methods", "ops.inquiry", "ops.offering", "ops.special", "interop.", "tracing.callsites")
+)
+# Those that call what the user calls: checks of arguments, and the substitute of ``len``.
+_CALLS = (_PACKAGE + "ops.offering", _PACKAGE + "tracing.callsites")
 
 
 def shape_is_read(t: Tensor) -> None:
@@ -132,7 +135,7 @@ def shape_is_read(t: Tensor) -> None:
     frame, is_direct = sys._getframe(2), True
     name = frame.f_globals.get("__name__", "")
     while name.startswith(_INQUIRIES) and frame.f_back is not None:
-        is_direct &= name == _CALLS
+        is_direct &= name in _CALLS
         frame = frame.f_back
         name = frame.f_globals.get("__name__", "")
     if not name.startswith(_PACKAGE):

@@ -1,4 +1,4 @@
-"""Compiled kernels for eager mode: elementwise functions that NumPy lacks, and large draws of random numbers.
+"""Compiled kernels for eager mode: elementwise functions that NumPy lacks, and draws of random numbers.
 
 The records implement these functions with SciPy, whose import takes longer than most programs' use of them. Uniform numbers
 from the kernel and from NumPy are bitwise equal; NumPy takes about four times as long but needs no compilation.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+from ..core.context import COUNTED, context
 from ..core.layout import require_format
 from ..core.tensor import Tensor
 from ..core.views import LazyView, one_of_several
@@ -303,6 +304,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of the given size (the last may be smaller), or of the given sizes, along ``dim``."""
     size = split_size_or_sections
+    if COUNTED and context.recorder is not None and isinstance(size, int) and input.ndim:
+        context.recorder.counts.divide(input, one_dim(index(dim), input.ndim), context.recorder)
     regions = _regions(input._data.shape, index(size) if isinstance(size, int) else tuple(map(index, size)), index(dim))
     return one_of_several([P.slice_(input, **region) for region in regions])
 

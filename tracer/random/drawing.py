@@ -61,12 +61,7 @@ class Draw:
             return tensor.copy_(self.tensor(state, tensor._data.shape))
         with unfollowed():
             blank = expand(create.zeros((), dtype=self.dtype), tensor._data.shape)
-
-        def write(out: np.ndarray) -> None:
-            with unfollowed():
-                self._write(state, out)
-
-        return become(tensor, blank, overwritten=True, write=write)
+        return become(tensor, blank, overwritten=True, write=unfollowed()(lambda out: self._write(state, out)))
 
     def _whole(self, state: Tensor, shape: tuple[int, ...]) -> Tensor:
         n = math.prod(shape)

@@ -401,7 +401,7 @@ class Call:
     def _finish(self, walk: Walk, tokens: list[Any]) -> None:
         walk.finish(tokens)
         if len(walk.kept) > _MANY:
-            self._environment.refusal = (
+            self._environment.refuse(
                 f"its arguments, and what it changes, reach more than {_MANY} objects to compare in every call: "
                 "pass tensors and numbers"
             )

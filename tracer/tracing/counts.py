@@ -64,6 +64,12 @@ class Counts:
             axis = None if frame is None else asked_whether_any(frame)
             self.are_read = axis is None or len(axes) != 1 or axes.get(axis % len(shape)) is not True or 0 in shape
 
+    def divide(self, x: Tensor, axis: int, recorder: Recorder) -> None:
+        """A function gives as many tensors as the extent of an axis says."""
+        if not self.are_read and recorder.knows(x):
+            counts = {n for n, _ in self._found.values()}
+            self.are_read = axis in self._extents.of(recorder.value(x), counts) or x._data.shape[axis] in counts
+
     def release(self) -> None:
         """The run is over: its tensors are no longer needed."""
         self._found.clear()

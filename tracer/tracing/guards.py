@@ -303,12 +303,16 @@ class Environment:
         self._of.move_to_end(id(x))
         return found
 
+    def refuse(self, why: str) -> None:
+        """No call can be described from here on."""
+        self.refusal, self.same = why, unknown
+
     def key(self) -> int:
         """A number that is the same while nothing reachable changes. Raises Untraceable."""
-        if self.refusal:
-            raise Untraceable(self.refusal)
         key = self.same()
         if key < 0:
+            if self.refusal:
+                raise Untraceable(self.refusal)
             if not self._is_known():
                 self._learn_from_changes()
                 self._look()

@@ -15,6 +15,7 @@ from ... import ops
 from ...core.tensor import Tensor
 from ...random import rand, rand_like
 from ..module import Computed, Module
+from .convert_parameters import parameters_to_vector
 
 __all__ = [
     "BasePruningMethod",
@@ -349,8 +350,8 @@ def global_unstructured(
             'Only "unstructured" PRUNING_TYPE supported for the `pruning_method`. '
             f"Found method {pruning_method} of type {method.PRUNING_TYPE}"
         )
-    compared = ops.cat([scores.get(pair, t).reshape(-1) for pair, t in zip(pairs, tensors, strict=True)])
-    mask = PruningContainer(method).compute_mask(compared, ops.cat([m.reshape(-1) for m in masks]))
+    compared = parameters_to_vector(scores.get(pair, t) for pair, t in zip(pairs, tensors, strict=True))
+    mask = PruningContainer(method).compute_mask(compared, parameters_to_vector(masks))
     for (module, name), t, part in zip(pairs, tensors, mask.split([t.numel() for t in tensors]), strict=True):
         custom_from_mask(module, name, mask=part.view(t.shape))
 

@@ -49,7 +49,7 @@ $(PYTHONS:%=test-%): test-%:
 
 # The tests that compile, with the oldest supported version of Numba (runtime/compiler/numba_version.py).
 OLDEST_NUMBA := 0.65
-COMPILING := lower rows jam primitives math gemm runtime threads dialect cpus cli docs numba_functions
+COMPILING := lower rows jam primitives math gemm runtime threads dialect cpus cli docs numba_functions numba_functions_in_c
 test-oldest-numba:
 	$(MAKE) .venv-oldest/.test VENV=.venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet 'numba==$(OLDEST_NUMBA).*'

@@ -7,7 +7,8 @@ results, gradients, what hooks were called with, how often, and in which order. 
 import hook_programs
 import numpy as np
 import pytest
-from hook_programs import LOG, PROGRAMS, RUNS, Later
+from hook_programs import PROGRAMS, Later
+from hooked import LOG, RUNS
 
 import tracer
 from tracer import autograd, nn, trace

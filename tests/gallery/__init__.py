@@ -8,4 +8,4 @@ calls, recordings and eager runs alike; all other calls are replays. ``programs`
 
 from gallery.harness import PROGRAMS, compare, cost
 
-from . import autograd, methods, numerics, reinforcement, sequences, shapes, state, training
+from . import autograd, language, methods, numerics, reinforcement, sequences, shapes, state, training

@@ -264,15 +264,41 @@ def test_views(always):
     assert tracer.allclose(base.grad, expected.grad)
 
 
-@pytest.mark.parametrize(("limit", "first"), [("_MOST", fused.LEAST), ("_MOST_SMALL", 1)])
+def compiled_signatures(function):
+    tables = [c.cell_contents for c in function.__closure__ if isinstance(c.cell_contents, fused.Compiled)]
+    return sum(len(c.known) for c in tables)
+
+
+@pytest.mark.parametrize(("limit", "first"), [("_MOST", fused.LEAST), ("_SHAPES", fused.LEAST), ("_MOST_SMALL", 1)])
 def test_signatures_are_bounded(monkeypatch, limit, first):
     monkeypatch.setattr(fused, limit, 5)
     function = fused.fused(lambda x: x * 2 + 1)
     for n in range(first, first + 10):
         for _ in range(6):
             assert function(tracer.ones(n)).tolist() == [3] * n
-    compiled = [c.cell_contents for c in function.__closure__ if isinstance(c.cell_contents, fused.Compiled)]
-    assert sorted(len(c.known) for c in compiled) == [0, 5]
+    assert compiled_signatures(function) == 5
+
+
+def test_layers_are_compiled_whose_data_have_few_shapes():
+    """Networks have many layers of different sizes; batches of sentences or images have many shapes."""
+    linear = fused.fused(lambda x, w: x @ w.mT)
+    layers = [tracer.randn(n, 16) for n in range(40, 80)]
+    for w in layers:
+        linear(tracer.randn(40, 16), w)
+    assert compiled_signatures(linear) == len(layers)
+    known, results = [tracer.randn(3, n, 16) for n in range(100, 130)], []
+    for _ in range(3):
+        results.append([linear(x, layers[0]) for x in known])
+    assert compiled_signatures(linear) == len(layers) + fused._SHAPES
+    assert all((a == b).all() for later in results for a, b in zip(results[0], later, strict=True))
+
+
+def test_huge_tensors_are_computed_by_compiled_code_whatever_their_shape(monkeypatch):
+    monkeypatch.setattr(fused, "_HUGE", 1 << 12)
+    square = fused.fused(lambda x: x * x)
+    for n in range(30):
+        square(tracer.ones(64, 64 + n))
+    assert compiled_signatures(square) == 30
 
 
 def test_equal_numbers_of_different_types_are_different(always):

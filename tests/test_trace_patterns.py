@@ -308,24 +308,3 @@ def test_a_deprecation_that_is_told_once():
         warnings.simplefilter("default")
         replays(tracer.trace(f), tracer.ones(1))
     assert sum("use g" in str(w.message) for w in told) <= 2  # one for each calling line
-
-
-def test_paths_that_are_never_taken_twice_end_in_eager_calls():
-    """A function whose recordings take long and are never replayed is not recorded for ever."""
-    from tracer.tracing import streak
-
-    before, streak._TOO_LONG = streak._TOO_LONG, 0.0
-    try:
-
-        @tracer.trace
-        def f(x, n):
-            for _ in range(int(n.item())):
-                x = x + 1
-            return x
-
-        with pytest.warns(tracer.TraceWarning, match="each call takes another path"):
-            for i in range(30):
-                assert f(tracer.zeros(1), tracer.tensor(i)).item() == i
-        assert f.cache_info().recordings < 25
-    finally:
-        streak._TOO_LONG = before

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 LEAST = 512  # elements of the largest argument: with fewer, a function would rarely repay the 6 ms of a new signature
-_MOST = 64  # signatures of a function, 250 KB each; calls with others are not compiled
+_MOST = 256  # signatures of a function, 250 KB each; calls with others are not compiled
+_SHAPES = 16  # signatures that differ in shapes of data, as batches of sentences do: one takes 10 ms, an uncompiled call 1
+_HUGE = 1 << 18  # elements with which a single compiled call saves that time
 _MOST_SMALL = 256  # of small tensors, 30 KB each
 CALLS = 4  # with a signature of small tensors, before the 2 ms of its recording
 _BYTES = 1 << 28  # memory that the programs of a function keep between calls
@@ -90,7 +92,8 @@ def fused(function: Any = None, /, *, any_strides: bool = False, by_numpy: bool 
         found: Any = table.known.get(key, table)
         if found is table:
             make = functools.partial(new, args, kwargs, tensors, compiled)
-            found = table.get(key, make, 0 if compiled else CALLS) if fits(tensors, compiled) else None
+            alike = _alike(key, tensors) if compiled and where is None else None
+            found = table.get(key, make, 0 if compiled else CALLS, alike) if fits(tensors, compiled) else None
         if found is not None:
             try:
                 out = found.function(tensors)
@@ -139,6 +142,24 @@ def plain(x: Any) -> tuple[Any, ...]:
     return x.__class__, x or str(x)
 
 
+def _alike(key: tuple[Any, ...], tensors: Sequence[Tensor]) -> tuple[Any, ...] | None:
+    """What signatures have in common that differ in the shapes of data: all but the extents of the first tensor, and those that
+    other tensors share with it. Its second extent may be a number of channels, which weights share. None for huge tensors.
+    """
+    if max([t._data.size for t in tensors]) >= _HUGE:
+        return None
+    first = tensors[0]._data.shape
+    varying = {*first[:1], *first[2:]}
+    shapes = {t._data.shape for t in tensors}
+
+    def fixed(shape: tuple[int, ...]) -> tuple[int | None, ...]:
+        if shape == first[: len(shape)]:
+            return (None,) * len(shape)
+        return tuple([None if n in varying else n for n in shape])
+
+    return tuple([fixed(x) if x.__class__ is tuple and x in shapes else x for x in key])
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A compiled function of tensors.
@@ -159,12 +180,29 @@ class Compiled:
         self.most = most
         self.known: dict[tuple[Any, ...], Recorded | None] = {}
         self._calls: dict[tuple[Any, ...], int] = {}  # of signatures that are not compiled yet
+        self._alike: dict[tuple[Any, ...], set[tuple[Any, ...]]] = {}  # compiled signatures, also removed ones
 
-    def get(self, key: tuple[Any, ...], make: Callable[[], Recorded | None], after: int = 0) -> Recorded | None:
-        """The function with a signature: made in the first call with it, or once there have been ``after`` calls."""
+    def get(
+        self,
+        key: tuple[Any, ...],
+        make: Callable[[], Recorded | None],
+        after: int = 0,
+        alike: tuple[Any, ...] | None = None,
+    ) -> Recorded | None:
+        """The function with a signature: made in the first call with it, or once there have been ``after`` calls.
+
+        Of the signatures with the same ``alike``, the first ones are compiled, and the others never: the results of equal calls
+        are bitwise equal.
+        """
         if key in self.known:
             return self.known[key]
-        if len(self.known) >= self.most:
+        if alike is not None:
+            signatures = self._alike.get(alike, set())
+            if key not in signatures:
+                if len(signatures) >= _SHAPES or sum(map(len, self._alike.values())) >= self.most:
+                    return None
+                self._alike[alike] = {*signatures, key}
+        elif len(self.known) >= self.most:
             return None
         if after:
             calls = self._calls.get(key, 0)

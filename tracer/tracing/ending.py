@@ -48,6 +48,7 @@ class Recorded:
     """The common part of recordings, as one graph or as a tree, and the data for ``explain``.
 
     kept         objects that its key identifies
+    paths        number of recordings that it consists of
     replays      number of calls
     called_with  the arguments of the recorded call, as text
     recorded_in  seconds, of all recordings
@@ -56,6 +57,7 @@ class Recorded:
 
     def __init__(self) -> None:
         self.kept: list[Any] = []
+        self.paths = 1
         self.replays = 0
         self.called_with: list[str] = []
         self.recorded_in = 0.0

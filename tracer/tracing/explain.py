@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..core.tensor import Tensor
 from ..ir.markup import preformatted
-from .graph_function import Executable
 from .kinds import CONTENTS, GROWTH, STATIC, contained
 from .replay import Trace
 from .tape import Decision, Gradient, Look
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from .effects import Place
     from .ending import Ending
     from .facade import CacheInfo
-    from .graph_function import GraphFunction
     from .guards import Environment
 
 _SHOWN = 12  # maximum listed names, and items of containers
@@ -127,14 +125,10 @@ def _of_tree(tree: Tree) -> str:
 
 
 def _times(trace: Trace | Tree) -> str:
-    compiled = sum(x.compiled_in for f in _functions(trace) for x in vars(f).values() if isinstance(x, Executable))
+    compiled = sum(f.compiled_in for f in trace.functions)
     fastest = f", the fastest that was timed in {_duration(trace.fastest)}" if trace.fastest < math.inf else ""
     made = f"recorded in {_duration(trace.recorded_in)}, compiled in {_duration(compiled)}"
     return f"{made}, replayed {trace.replays} times{fastest}"
-
-
-def _functions(trace: Trace | Tree) -> Iterable[GraphFunction]:
-    return [trace.function] if isinstance(trace, Trace) else trace.functions
 
 
 def _count(n: int, what: str) -> str:

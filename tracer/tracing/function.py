@@ -38,10 +38,10 @@ from .recorder import Recorder
 from .recording import Recording, is_under_way, signals_apart
 from .replay import Refused, Trace
 from .result import finish
-from .streak import Streak
 from .tape import spans
 from .tree import Tree, forget_trees
 from .world import muted
+from .worth import Worth
 
 _MAX_TRACES = 8  # per signature: with more, something changes in every call
 _MAX_EXPRESS = 256  # generated replays
@@ -78,11 +78,11 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         "_lock",
         "_recorded",
         "_replays",
-        "_streak",
         "_unstable",
         "_untraceable",
         "_wait",
         "_warned",
+        "_worth",
         "_written_for",
         "eager_reasons",
         "environment",
@@ -118,7 +118,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
             self._replays = 0  # of removed traces
             self._untraceable = False
             self._unstable = 0
-            self._streak = Streak()
+            self._worth = Worth()
             self._learned = 0  # runs that only revealed what changes
             self._warned = False
 
@@ -160,10 +160,10 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
             return self._compared(trace, key, call, args, kwargs)
         if trace is not None:
             return self._replay(trace, key, call, args, kwargs)
-        with self._lock:
-            if self._ended != recorded:  # another thread may have recorded it
-                return self._call(args, kwargs)
-            return self._record(key, call, args, kwargs)
+        if self._waits(key, call, args, kwargs):
+            return self._worth.run(key, self._run_eagerly, args, kwargs)
+        with self._lock:  # another thread may have recorded it
+            return self._record(key, call, args, kwargs) if self._ended == recorded else self._call(args, kwargs)
 
     def _compared(self, trace: Trace | Tree, key: tuple, call: Call, args: tuple, kwargs: dict) -> Any:
         """A replay compared with the function, whose result is returned. Raises TraceError if they differ."""
@@ -326,6 +326,8 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
             self._forget(tree, key)
             self._stay_eager(key, reason)
             return self._run_eagerly(args, kwargs)
+        if self._waits(key, call, args, kwargs):
+            return self._worth.run(key, self._run_eagerly, args, kwargs)
         with self._lock:
             return self._record(key, call, args, kwargs)
 
@@ -353,8 +355,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 key, f"it was recorded {_MAX_TRACES} times for one signature: a float that it reads keeps changing"
             )
             return self._run_eagerly(args, kwargs)
-        if self._records_on(key, call, args, kwargs):
-            return self._run_eagerly(args, kwargs)
+        self._worth.recorded(key)
         self._recorded += 1
         with Recording(self._name, call) as recording:
             if recording.is_alone:
@@ -420,7 +421,6 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         for trace in self._all_traces():
             trace.called_with = trace.called_with or arguments(self.function, args, kwargs)
         self._ended += 1
-        self._streak.seconds += perf_counter() - recorder.started
         return recording.settle(box.pop())
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
@@ -486,14 +486,12 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         call.settle()
         return (call.key, *key[1:])
 
-    def _records_on(self, key: tuple, call: Call, args: tuple, kwargs: dict) -> bool:
-        """Counts successive recordings without a replay. Returns True, after very many, to stop: ``key`` stays eager."""
-        told = self._streak.add(self.cache_info().replays, self.function, call, args, kwargs)
+    def _waits(self, key: tuple, call: Call, args: tuple, kwargs: dict) -> bool:
+        """True if a call that no recording fits runs eagerly, because recording it would not pay yet."""
+        told = self._worth.differing(replays := self.cache_info().replays, self.function, call, args, kwargs)
         if told:
             self._warn(told, what="keeps recording")
-        if self._streak.is_too_long:
-            self._stay_eager(key, "each call takes another path: values, shapes or names that it reads differ")
-        return self._streak.is_too_long
+        return self._worth.waits(key, self._recorded, replays, self._all_traces())
 
     def _is_full(self, key: tuple) -> bool:
         """True if the signature has the maximum number of traces."""
@@ -564,7 +562,8 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
 
     def explain(self) -> Explanation:
         """A report on what is compiled, for which arguments, and what it depends on; and on what is not, and why."""
-        return Explanation(explained(self._name, self._all_traces(), self.cache_info(), self.environment, self.eager_reasons))
+        reasons = {**self.eager_reasons, **self._worth.reasons}
+        return Explanation(explained(self._name, self._all_traces(), self.cache_info(), self.environment, reasons))
 
     def _repr_html_(self) -> str:
         return self.explain()._repr_html_()

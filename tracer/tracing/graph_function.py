@@ -161,7 +161,12 @@ class GraphFunction:
     @property
     def nbytes(self) -> int:
         """The memory that its programs keep between calls."""
-        return sum(x.program.nbytes for x in vars(self).values() if isinstance(x, Executable))
+        return sum(x.program.nbytes for x in [*vars(self).values()] if isinstance(x, Executable))
+
+    @property
+    def compiled_in(self) -> float:
+        """Seconds, of its programs so far."""
+        return sum(x.compiled_in for x in [*vars(self).values()] if isinstance(x, Executable))
 
     @property
     def executable(self) -> Executable:

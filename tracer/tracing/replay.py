@@ -278,6 +278,11 @@ class Trace(Recorded):
         """The program that a replay runs."""
         return self.function.executable
 
+    @property
+    def functions(self) -> list[GraphFunction]:
+        """Its program."""
+        return [self.function]
+
     def recorded_functions(self) -> list[GraphFunction]:
         """Its program, compiled or not."""
         return [self.function]

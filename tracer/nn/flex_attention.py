@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 Mod = Callable[..., Tensor]
+_DEFAULT_SPARSE_BLOCK_SIZE = 128  # packages import this name
 
 
 class AuxRequest(NamedTuple):
@@ -125,7 +126,7 @@ def create_block_mask(
     Q_LEN: int,
     KV_LEN: int,
     device: Any = None,
-    BLOCK_SIZE: int | tuple[int, int] = 128,
+    BLOCK_SIZE: int | tuple[int, int] = _DEFAULT_SPARSE_BLOCK_SIZE,
     _compile: bool = False,
     **ignored: Any,
 ) -> BlockMask:

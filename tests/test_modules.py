@@ -239,3 +239,49 @@ def test_complex_parameters_are_refused(name):
     p.grad = tracer.ones_like(p)
     with pytest.raises(RuntimeError, match=f"{name} does not support complex parameters"):
         optimizer.step()
+
+
+# Private names of PyTorch's Module, which programs override; others are free for programs to use.
+PRIVATE = {
+    *("_apply", "_backward_hooks", "_backward_pre_hooks", "_buffers", "_forward_hooks", "_forward_pre_hooks", "_get_name"),
+    *("_load_from_state_dict", "_modules", "_non_persistent_buffers_set", "_parameters", "_register_load_state_dict_pre_hook"),
+    *("_register_state_dict_hook", "_save_to_state_dict", "_version"),
+}
+
+
+def test_attributes_of_programs_do_not_meet_private_ones():
+    layer = nn.Linear(2, 2)
+    layer.register_forward_hook(lambda *args: None)
+    layer.register_state_dict_pre_hook(lambda *args: None)
+    nn.utils.parametrizations.weight_norm(layer)
+    names = {name for name in (*dir(nn.Module), *vars(layer)) if name.startswith("_") and not name.startswith("__")}
+    assert {n for n in names - PRIVATE if not n.startswith(("_tracer_", "_Module__", "_Stateful__"))} == set()
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_module_with_its_own_hooks(traced):
+    class Recorder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self._hooks, self._computed, self._transient, self._state_hooks = [], None, None, 3
+            self.layer, self._forget = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def _find(self):
+            return self.layer
+
+        _named = _add_hook = _check_name = _own_state = _find
+
+        def forward(self, x):
+            return self._forget(self._find()(x))
+
+    m = Recorder()
+    f = tracer.trace(m) if traced else m
+    x = tracer.ones(3, 2)
+    for _ in range(3):
+        assert tracer.allclose(f(x), m._forget(m.layer(x)))
+    handle = m.register_forward_hook(lambda module, args, out: out * 2)
+    assert tracer.allclose(m(x), 2 * m._forget(m.layer(x)))
+    handle.remove()
+    assert m._hooks == [] and list(m.state_dict()) == ["layer.weight", "layer.bias", "_forget.weight", "_forget.bias"]
+    m.double()
+    assert m.layer.weight.dtype == tracer.float64 and len(list(m.named_parameters())) == 4

@@ -132,7 +132,7 @@ def __getattr__(name: str) -> _Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_LATER = {"_dynamo", "accelerator", "backends", "compiler", "distributions", "profiler"}
+_LATER = {"_dynamo", "accelerator", "backends", "compiler", "distributions", "profiler", "quasirandom"}
 
 
 def get_default_dtype() -> dtype:

@@ -18,8 +18,10 @@ PACKAGES = frozenset(
         *("masked", "mtia", "nested", "onnx", "package", "quantization", "return_types", "sparse"),
         *("_dynamo.config", "_dynamo.utils", "_dynamo._trace_wrapped_higher_order_op"),
         *("backends.quantized",),
-        *("nn.intrinsic", "nn.qat", "nn.quantizable", "nn.quantized"),
-        *("utils._sympy", "utils.benchmark", "utils.bundled_inputs", "utils.cpp_extension", "utils.flop_counter"),
+        *("nn.intrinsic", "nn.parallel.scatter_gather", "nn.qat", "nn.quantizable", "nn.quantized"),
+        *("utils._device", "utils._foreach_utils", "utils._python_dispatch", "utils._sympy", "utils.weak"),
+        *("nn.utils._named_member_accessor", "nn.utils._per_sample_grad", "utils.data._utils.worker", "utils.data.datapipes"),
+        *("utils.benchmark", "utils.bundled_inputs", "utils.cpp_extension", "utils.flop_counter"),
         *("utils.mobile_optimizer", "utils.tensorboard"),
     ]
 )
@@ -31,6 +33,9 @@ class _Absent(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         path = next(base.__qualname__ for base in cls.__mro__ if base.__module__ == __name__)
         raise NotImplementedError(f"torch.{path} is not supported by tracer")
+
+    def __getitem__(cls, parameters: Any) -> Any:
+        return cls
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__") or cls.__module__ != __name__:

@@ -32,6 +32,7 @@ _ALIASES = {
     "cuda.amp.grad_scaler": "amp",
     "nn.attention.flex_attention": "nn.flex_attention",
     "nn.common_types": "common_types",
+    "nn.parallel.distributed": "nn.parallel",
     "utils.data._utils": "utils.data.dataloader",
     "utils.data._utils.collate": "utils.data.dataloader",
     "utils.data.distributed": "utils.data.sampler",

@@ -9,8 +9,6 @@ from typing import Any as _Any
 
 import tracer as _tracer
 from tracer.ir.types import DType as _DType
-from tracer.nn import parallel as _parallel
-from tracer.utils.data import dataloader as _dataloader
 
 from . import (
     _C,
@@ -36,6 +34,7 @@ from . import (
     version,
 )
 from . import foreach as _foreach
+from . import private as _private
 from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
 from .amp import GradScaler, autocast, get_autocast_dtype, is_autocast_enabled
@@ -49,6 +48,7 @@ legacy_contiguous_format = _tracer.contiguous_format
 sym_int, sym_float, sym_max, sym_min = _builtins.int, _builtins.float, _builtins.max, _builtins.min
 sym_not = lambda a: not a
 globals().update(_foreach.functions())
+ScriptModule = jit.ScriptModule
 UntypedStorage = TypedStorage = storage.UntypedStorage
 sparse_coo_tensor, spmm, smm = sparse.sparse_coo_tensor, sparse.mm, sparse.mm
 sparse.enter()
@@ -186,18 +186,12 @@ def __getattr__(name: str) -> _Any:
 _ABSENT = frozenset(
     [
         *("BoolStorage", "ByteStorage", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage", "Storage"),
-        *("Event", "OutOfMemoryError", "Stream", "SymBool", "SymFloat", "SymInt"),
+        *("Event", "OutOfMemoryError", "PyTorchFileReader", "Stream", "SymBool", "SymFloat", "SymInt", "TensorType"),
         *("chalf", "complex32", "float4_e2m1fn_x2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
         *("float8_e8m0fnu", "qint32", "qint8", "quint8", "jagged"),
         *("sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr"),
     ]
 )
-_SyncBatchNorm = _absent("nn.SyncBatchNorm")
-for _module in (_tracer.nn, _tracer.nn.modules, _tracer.nn.modules.normalization):
-    _module.SyncBatchNorm = _SyncBatchNorm  # type: ignore[attr-defined]
-_parallel.DistributedDataParallel = _absent("nn.parallel.DistributedDataParallel")  # type: ignore[attr-defined]
-# Modules that programs reach by attributes of others.
-_tracer.nn.common_types, _tracer.autograd.profiler = common_types, profiler  # type: ignore[attr-defined]
-_tracer.utils.hooks, _tracer.utils.dlpack = hooks, dlpack  # type: ignore[attr-defined]
-_tracer.utils.data._utils = _dataloader.collate = _dataloader  # type: ignore[attr-defined]
+_private.enter()
 torch = functional = _sys.modules[__name__]  # ``torch.torch`` is ``torch``
+__name__ = "torch"  # packages compare it

@@ -44,6 +44,11 @@ class ProfilerAction(Enum):
     NONE, WARMUP, RECORD, RECORD_AND_SAVE = range(4)
 
 
+def kineto_available() -> bool:
+    """False: PyTorch's library for events is not used."""
+    return False
+
+
 def supported_activities() -> set[ProfilerActivity]:
     """The processor."""
     return {ProfilerActivity.CPU}

@@ -11,6 +11,41 @@ from .. import ops
 from ..core.fused import fused
 from ..core.tensor import Tensor
 
+__all__ = [
+    "Constraint",
+    "MixtureSameFamilyConstraint",
+    "boolean",
+    "cat",
+    "corr_cholesky",
+    "dependent",
+    "dependent_property",
+    "greater_than",
+    "greater_than_eq",
+    "half_open_interval",
+    "independent",
+    "integer_interval",
+    "interval",
+    "is_dependent",
+    "less_than",
+    "lower_cholesky",
+    "lower_triangular",
+    "multinomial",
+    "nonnegative",
+    "nonnegative_integer",
+    "one_hot",
+    "positive",
+    "positive_definite",
+    "positive_integer",
+    "positive_semidefinite",
+    "real",
+    "real_vector",
+    "simplex",
+    "square",
+    "stack",
+    "symmetric",
+    "unit_interval",
+]
+
 
 class Constraint:
     """Base of constraints. ``event_dim``: the number of last axes in an event; ``is_discrete``: whether values are integers."""
@@ -214,6 +249,32 @@ def stack(cseq: Sequence[Constraint], dim: int = 0) -> Constraint:
 def cat(cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None) -> Constraint:
     """A constraint for each part, of the given lengths, along an axis."""
     return _Sequenced(cseq, dim, [1] * len(cseq) if lengths is None else lengths)
+
+
+class MixtureSameFamilyConstraint(Constraint):
+    """The constraint of a mixture's components, whose batches have one more axis, the components."""
+
+    def __init__(self, base_constraint: Constraint):
+        self.base_constraint = base_constraint
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        return self.base_constraint.is_discrete
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return self.base_constraint.event_dim
+
+    def check(self, value: Tensor) -> Tensor:
+        """A bool for each event: True if it lies in the region of all components. Raises ValueError for too few axes."""
+        if value.ndim < self.event_dim:
+            raise ValueError(f"Expected value.dim() >= {self.event_dim} but got {value.ndim}")
+        kept = value.ndim - self.event_dim
+        found = self.base_constraint.check(value.unsqueeze(-1 - self.event_dim))
+        return found.reshape((*found.shape[:kept], -1)).all(-1)
+
+    def __repr__(self) -> str:
+        return f"MixtureSameFamilyConstraint({self.base_constraint!r})"
 
 
 def _number(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Registered(MutableMapping[int, Callable[..., Any]]):
     def _table(self) -> dict[int, tuple[Callable[..., Any], bool]]:
         if context.recorder is not None:
             context.recorder.give_up("reads the hooks of a module")
-        return tables(self._module)[self._kind] if "_hooks" in self._module.__dict__ else {}
+        return tables(self._module)[self._kind] if "_tracer_hooks" in self._module.__dict__ else {}
 
     def __getitem__(self, number: int) -> Callable[..., Any]:
         return self._table()[number][0]
@@ -59,7 +59,7 @@ def registered(kind: str) -> property:
 def tables(module: Any) -> dict[str, OrderedDict[int, tuple[Callable[..., Any], bool]]]:
     """A module's hooks by kind, each with a flag for keyword arguments."""
     found: dict[str, OrderedDict[int, tuple[Callable[..., Any], bool]]]
-    found = module.__dict__.setdefault("_hooks", {kind: OrderedDict() for kind in KINDS})
+    found = module.__dict__.setdefault("_tracer_hooks", {kind: OrderedDict() for kind in KINDS})
     return found
 
 

@@ -50,7 +50,7 @@ class Module(Stateful, Announcing):
     def __init__(self) -> None:
         self.__dict__.update(
             training=True,
-            _transient=AnnouncingDict(),  # names of buffers that are not part of the state
+            _tracer_transient=AnnouncingDict(),  # names of buffers that are not part of the state
             **{table: AnnouncingDict() for table in ("_parameters", "_buffers", "_modules")},
         )
 
@@ -62,7 +62,7 @@ class Module(Stateful, Announcing):
             raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        found = self.__dict__.get("_hooks")
+        found = self.__dict__.get("_tracer_hooks")
         return self.forward(*args, **kwargs) if found is None else hooks.call(self, found, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -74,14 +74,14 @@ class Module(Stateful, Announcing):
             object.__setattr__(self, name, value)
             return
         structure_changed()
-        if name in parts.get("_computed", ()):
-            parts["_computed"][name].set(self, value)
+        if name in parts.get("_tracer_computed", ()):
+            parts["_tracer_computed"][name].set(self, value)
             return
         for kind, table in _TABLES:  # a name keeps its table and its position, unless the value belongs to another table
             if kind is Buffer and isinstance(value, Buffer):
                 self.register_buffer(name, value, value.persistent)
             elif isinstance(value, kind):
-                self._forget(name, table)
+                self.__forget(name, table)
                 parts[table][name] = value
             elif name not in parts[table]:
                 continue
@@ -98,19 +98,19 @@ class Module(Stateful, Announcing):
             found = self.__dict__.get(table, {})
             if name in found:
                 return found[name]
-        computed = self.__dict__.get("_computed")
+        computed = self.__dict__.get("_tracer_computed")
         if computed is not None and name in computed:
             return computed[name].get(self)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def computed_attributes(self) -> Mapping[str, Computed]:
         """The computed attributes, by name."""
-        return self.__dict__.get("_computed", {})
+        return self.__dict__.get("_tracer_computed", {})
 
     def compute_attribute(self, name: str, rule: Computed | None) -> None:
         """Makes a new attribute computed at each read; or, with None, removes it."""
         structure_changed()
-        table = self.__dict__.setdefault("_computed", AnnouncingDict())
+        table = self.__dict__.setdefault("_tracer_computed", AnnouncingDict())
         if rule is None:
             table.pop(name, None)
         else:
@@ -118,31 +118,31 @@ class Module(Stateful, Announcing):
 
     def __delattr__(self, name: str) -> None:
         structure_changed()
-        if not self._forget(name):
+        if not self.__forget(name):
             object.__delattr__(self, name)
 
-    def _forget(self, name: str, but: str = "") -> bool:
+    def __forget(self, name: str, but: str = "") -> bool:
         """Removes a name from the attributes and from all tables except ``but``. Returns True if it was there."""
         if but != "_buffers":
-            self._transient.pop(name, None)
+            self._tracer_transient.pop(name, None)
         tables = (self.__dict__, *(self.__dict__[table] for _, table in _TABLES if table != but))
         return sum(t.pop(name, self) is not self for t in tables) > 0
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Registers a tensor that is not learned; part of the state unless not ``persistent``."""
-        self._check_name("_buffers", "buffer", name)
+        self.__check_name("_buffers", "buffer", name)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (tracer Tensor or None required)"
             )
         self._buffers[name] = tensor
-        self._transient.pop(name, None)
+        self._tracer_transient.pop(name, None)
         if not persistent:
-            self._transient[name] = None
+            self._tracer_transient[name] = None
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Registers a parameter under the given name."""
-        self._check_name("_parameters", "parameter", name)
+        self.__check_name("_parameters", "parameter", name)
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' (tracer.nn.Parameter or None required)"
@@ -153,12 +153,12 @@ class Module(Stateful, Announcing):
         """Registers a submodule under the given name."""
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
-        self._check_name("_modules", "module", name)
+        self.__check_name("_modules", "module", name)
         self._modules[name] = module
 
     register_module = add_module
 
-    def _check_name(self, table: str, kind: str, name: str) -> None:
+    def __check_name(self, table: str, kind: str, name: str) -> None:
         """Raises KeyError for an invalid name, or one in use."""
         if "." in name:
             raise KeyError(f'{kind} name can\'t contain "."')
@@ -169,7 +169,7 @@ class Module(Stateful, Announcing):
 
     # Hooks.
 
-    def _add_hook(self, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool = False) -> RemovableHandle:
+    def __add_hook(self, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool = False) -> RemovableHandle:
         structure_changed()
         table = hooks.tables(self)[kind]
         handle = RemovableHandle(table)
@@ -182,23 +182,23 @@ class Module(Stateful, Announcing):
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
         """Calls ``hook(module, args)`` before ``forward``; its result, unless None, replaces the arguments."""
-        return self._add_hook("forward_pre", hook, prepend, with_kwargs)
+        return self.__add_hook("forward_pre", hook, prepend, with_kwargs)
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
         """Calls ``hook(module, args, output)`` after ``forward``; its result, unless None, replaces the output."""
-        return self._add_hook("forward", hook, prepend, with_kwargs)
+        return self.__add_hook("forward", hook, prepend, with_kwargs)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_output)`` when the cotangents of the outputs are known; it may return replacements."""
-        return self._add_hook("backward_pre", hook, prepend)
+        return self.__add_hook("backward_pre", hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_input, grad_output)`` when the cotangents of the inputs are known; it may return
         replacements.
         """
-        return self._add_hook("backward", hook, prepend)
+        return self.__add_hook("backward", hook, prepend)
 
     register_backward_hook = register_full_backward_hook
 
@@ -243,7 +243,7 @@ class Module(Stateful, Announcing):
     def children(self) -> Iterator[Module]:
         return (m for _, m in self.named_children())
 
-    def _named(self, table: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
+    def __named(self, table: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         walked = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for where, module in walked:
@@ -256,7 +256,7 @@ class Module(Stateful, Announcing):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """The parameters of this module, and of its descendants if ``recurse``, with their dotted names."""
-        return self._named("_parameters", prefix, recurse, remove_duplicate)
+        return self.__named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         return (p for _, p in self.named_parameters(recurse=recurse))
@@ -265,7 +265,7 @@ class Module(Stateful, Announcing):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         """The buffers of this module, and of its descendants if ``recurse``, with their dotted names."""
-        return self._named("_buffers", prefix, recurse, remove_duplicate)
+        return self.__named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         return (b for _, b in self.named_buffers(recurse=recurse))
@@ -298,13 +298,13 @@ class Module(Stateful, Announcing):
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter with a dotted name. Raises AttributeError if there is none."""
-        return self._find(target, "_parameters", "an nn.Parameter")
+        return self.__find(target, "_parameters", "an nn.Parameter")
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer with a dotted name. Raises AttributeError if there is none."""
-        return self._find(target, "_buffers", "a buffer")
+        return self.__find(target, "_buffers", "a buffer")
 
-    def _find(self, target: str, table: str, what: str) -> Any:
+    def __find(self, target: str, table: str, what: str) -> Any:
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         if not hasattr(module, name):

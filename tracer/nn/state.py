@@ -33,18 +33,18 @@ class Stateful:
     _parameters: AnnouncingDict
     _buffers: AnnouncingDict
     _modules: AnnouncingDict
-    _transient: AnnouncingDict  # the names of buffers that are not part of the state
+    _tracer_transient: AnnouncingDict  # the names of buffers that are not part of the state
     _version = 1  # of the state's names, which ``_load_from_state_dict`` gets in its metadata
 
     @property
     def _non_persistent_buffers_set(self) -> set[str]:
-        return set(self._transient)
+        return set(self._tracer_transient)
 
-    def _own_state(self) -> Iterator[tuple[str, Tensor]]:
+    def __own_state(self) -> Iterator[tuple[str, Tensor]]:
         """The tensors of this module without its children's."""
         for table in (self._parameters, self._buffers):
             for name, value in table.items():
-                if value is not None and not (table is self._buffers and name in self._transient):
+                if value is not None and not (table is self._buffers and name in self._tracer_transient):
                     yield name, value
 
     def state_dict(
@@ -62,20 +62,20 @@ class Stateful:
         metadata = {"version": self._version}
         if hasattr(state, "_metadata"):
             state._metadata[prefix[:-1]] = metadata
-        for hook in self._hooks_on("saving"):
+        for hook in _hooks_on(self, "saving"):
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(state, prefix, keep_vars)
         for name, module in self._modules.items():  # a module that is reached by two names is saved under both
             if module is not None:
                 module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in self._hooks_on("saved"):
+        for hook in _hooks_on(self, "saved"):
             replaced = hook(self, state, prefix, metadata)
             state = state if replaced is None else replaced
         return state
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Adds this module's own tensors. Subclasses may override it."""
-        for name, value in self._own_state():
+        for name, value in self.__own_state():
             destination[prefix + name] = value if keep_vars or is_lazy(value) else value.detach()
         if type(self).get_extra_state is not Stateful.get_extra_state:
             destination[prefix + EXTRA] = self.get_extra_state()
@@ -123,13 +123,13 @@ class Stateful:
         error_msgs: list[str],
     ) -> None:
         """Copies this module's own tensors, and appends to the lists. Subclasses may override it."""
-        for hook in self._hooks_on("loading"):
+        for hook in _hooks_on(self, "loading"):
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
-        own = dict(self._own_state())
+        own = dict(self.__own_state())
         for name, held in own.items():
             if prefix + name in state_dict:
                 assign = local_metadata.get("assign_to_params_buffers", False)
-                problem = self._load_tensor(name, held, prefix + name, state_dict[prefix + name], assign)
+                problem = self.__load_tensor(name, held, prefix + name, state_dict[prefix + name], assign)
                 error_msgs += [problem] if problem else []
             elif strict:
                 missing_keys.append(prefix + name)
@@ -147,7 +147,7 @@ class Stateful:
                 if first not in (self._modules if dot else own):
                     unexpected_keys.append(key)
 
-    def _load_tensor(self, name: str, held: Any, key: str, value: Any, assign: bool) -> str:
+    def __load_tensor(self, name: str, held: Any, key: str, value: Any, assign: bool) -> str:
         """Copies one value, or sets it. Returns what is wrong with it, if anything."""
         if not isinstance(value, Tensor):
             return (
@@ -183,22 +183,19 @@ class Stateful:
 
     # Hooks.
 
-    def _hooks_on(self, event: str) -> list[Callable[..., Any]]:
-        return list(self.__dict__.get("_state_hooks", {}).get(event, {}).values())
-
-    def _add_state_hook(self, event: str, hook: Callable[..., Any]) -> RemovableHandle:
-        table: Any = self.__dict__.setdefault("_state_hooks", {}).setdefault(event, OrderedDict())
+    def __add_state_hook(self, event: str, hook: Callable[..., Any]) -> RemovableHandle:
+        table: Any = self.__dict__.setdefault("_tracer_state_hooks", {}).setdefault(event, OrderedDict())
         handle = RemovableHandle(table)
         table[handle._number] = hook
         return handle
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(module, prefix, keep_vars)`` before the module's state is saved."""
-        return self._add_state_hook("saving", hook)
+        return self.__add_state_hook("saving", hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(module, state_dict, prefix, metadata)`` after the module's state was saved; it may change the dict."""
-        return self._add_state_hook("saved", hook)
+        return self.__add_state_hook("saved", hook)
 
     _register_state_dict_hook = register_state_dict_post_hook
 
@@ -209,11 +206,15 @@ class Stateful:
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def _register_load_state_dict_pre_hook(self, hook: Callable[..., Any], with_module: bool = False) -> RemovableHandle:
-        return self._add_state_hook("loading", (lambda *args: hook(self, *args)) if with_module else hook)
+        return self.__add_state_hook("loading", (lambda *args: hook(self, *args)) if with_module else hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(module, incompatible_keys)`` after loading; it may change the lists of names."""
-        return self._add_state_hook("loaded", hook)
+        return self.__add_state_hook("loaded", hook)
+
+
+def _hooks_on(module: Stateful, event: str) -> list[Callable[..., Any]]:
+    return list(module.__dict__.get("_tracer_state_hooks", {}).get(event, {}).values())
 
 
 def _load(
@@ -235,5 +236,5 @@ def _load(
             below = f"{prefix}{name}."
             part = OrderedDict((key, value) for key, value in state.items() if key.startswith(below))
             _load(child, part, below, metadata, assign, keys, problems)
-    for hook in module._hooks_on("loaded"):
+    for hook in _hooks_on(module, "loaded"):
         hook(module, keys)

@@ -158,21 +158,21 @@ class Optimizer(Announcing):
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(optimizer, args, kwargs)`` before each step."""
-        return self._add_hook("before", hook)
+        return self.__add_hook("before", hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Calls ``hook(optimizer, args, kwargs)`` after each step."""
-        return self._add_hook("after", hook)
+        return self.__add_hook("after", hook)
 
-    def _add_hook(self, when: str, hook: Callable[..., Any]) -> RemovableHandle:
+    def __add_hook(self, when: str, hook: Callable[..., Any]) -> RemovableHandle:
         structure_changed()
-        tables = self.__dict__.setdefault("_hooks", {"before": OrderedDict(), "after": OrderedDict()})
+        tables = self.__dict__.setdefault("_tracer_hooks", {"before": OrderedDict(), "after": OrderedDict()})
         handle = RemovableHandle(tables[when])
         tables[when][handle._number] = hook
         return handle
 
-    def _call_hooks(self, when: str, closure: Any) -> None:
-        for hook in list(self.__dict__.get("_hooks", {}).get(when, {}).values()):
+    def __call_hooks(self, when: str, closure: Any) -> None:
+        for hook in list(self.__dict__.get("_tracer_hooks", {}).get(when, {}).values()):
             hook(self, () if closure is None else (closure,), {})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -181,7 +181,7 @@ class Optimizer(Announcing):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient. A closure is called first, and its loss returned."""
-        self._call_hooks("before", closure)
+        self.__call_hooks("before", closure)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -195,7 +195,7 @@ class Optimizer(Announcing):
                         self._update_wide(group, p)
                     elif p.dtype.is_complex:
                         self._update_pairs(group, p)
-        self._call_hooks("after", closure)
+        self.__call_hooks("after", closure)
         return loss
 
     def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:

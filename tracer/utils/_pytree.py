@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "LeafSpec",
@@ -14,10 +14,12 @@ __all__ = [
     "tree_all",
     "tree_any",
     "tree_flatten",
+    "tree_is_leaf",
     "tree_leaves",
     "tree_map",
     "tree_map_",
     "tree_map_only",
+    "tree_map_with_path",
     "tree_structure",
     "tree_unflatten",
 ]
@@ -55,7 +57,14 @@ def LeafSpec() -> TreeSpec:
 _Flatten = Callable[[Any], tuple[list[Any], Any]]
 _Unflatten = Callable[[Iterable[Any], Any], Any]
 
-Context = Any
+Context = PyTree = Any
+
+
+class NodeDef(NamedTuple):
+    """How the objects of a class are taken apart and put together again."""
+
+    flatten_fn: _Flatten
+    unflatten_fn: _Unflatten
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,19 @@ class MappingKey:
     """A step of a path to a leaf: a key of a mapping."""
 
     key: Any
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+
+@dataclass(frozen=True)
+class SequenceKey:
+    """A step of a path to a leaf: a position."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx}]"
 
 
 def _dict_flatten(d: dict[Any, Any]) -> tuple[list[Any], Any]:
@@ -77,41 +99,49 @@ def _dict_flatten_with_keys(d: dict[Any, Any]) -> tuple[list[tuple[MappingKey, A
     return [(MappingKey(key), value) for key, value in d.items()], list(d)
 
 
-_NODES: dict[Any, tuple[_Flatten, _Unflatten]] = {
-    tuple: (lambda t: (list(t), None), lambda children, _: tuple(children)),
-    list: (lambda t: (list(t), None), lambda children, _: list(children)),
-    dict: (_dict_flatten, _dict_unflatten),
-    OrderedDict: (
+SUPPORTED_NODES: dict[Any, NodeDef] = {
+    tuple: NodeDef(lambda t: (list(t), None), lambda children, _: tuple(children)),
+    list: NodeDef(lambda t: (list(t), None), lambda children, _: list(children)),
+    dict: NodeDef(_dict_flatten, _dict_unflatten),
+    namedtuple: NodeDef(lambda t: (list(t), type(t)), lambda children, cls: cls(*children)),
+    OrderedDict: NodeDef(
         lambda d: (list(d.values()), list(d)),
         lambda children, keys: OrderedDict(zip(keys, children, strict=True)),
     ),
-    defaultdict: (
+    defaultdict: NodeDef(
         lambda d: (list(d.values()), (d.default_factory, list(d))),
         lambda children, c: defaultdict(c[0], zip(c[1], children, strict=True)),
     ),
-    deque: (lambda d: (list(d), d.maxlen), lambda children, n: deque(children, maxlen=n)),
+    deque: NodeDef(lambda d: (list(d), d.maxlen), lambda children, n: deque(children, maxlen=n)),
 }
 
 
 def register_pytree_node(cls: type, flatten_fn: _Flatten, unflatten_fn: _Unflatten, **more: Any) -> None:
-    """Registers a class as a tree node: ``flatten_fn(x)`` returns children and a context, ``unflatten_fn`` is the inverse."""
-    if cls in _NODES:
+    """Registers a class as a tree node: ``flatten_fn(x)`` returns children and a context, ``unflatten_fn`` is the inverse.
+
+    Raises ValueError for a class that is one.
+    """
+    if cls in SUPPORTED_NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
-    _NODES[cls] = flatten_fn, unflatten_fn
+    SUPPORTED_NODES[cls] = NodeDef(flatten_fn, unflatten_fn)
 
 
-def _node(x: Any) -> Any:
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return "namedtuple"
-    return type(x) if type(x) in _NODES else None
+def _get_node_type(tree: Any) -> Any:
+    """The class under which the root of a tree is registered; its own if it is a leaf."""
+    return namedtuple if isinstance(tree, tuple) and hasattr(tree, "_fields") else type(tree)
+
+
+def tree_is_leaf(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """True if a tree is a leaf."""
+    return (is_leaf is not None and is_leaf(tree)) or _get_node_type(tree) not in SUPPORTED_NODES
 
 
 def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:
     """The leaves of a tree and its structure."""
-    kind = None if is_leaf is not None and is_leaf(tree) else _node(tree)
-    if kind is None:
+    if tree_is_leaf(tree, is_leaf):
         return [tree], LeafSpec()
-    children, context = (list(tree), type(tree)) if kind == "namedtuple" else _NODES[kind][0](tree)
+    kind = _get_node_type(tree)
+    children, context = SUPPORTED_NODES[kind].flatten_fn(tree)
     leaves: list[Any] = []
     specs = []
     for child in children:
@@ -135,7 +165,7 @@ def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
         if spec.type is None:
             return next(it)
         children = [build(c) for c in spec.children_specs]
-        return spec.context(*children) if spec.type == "namedtuple" else _NODES[spec.type][1](children, spec.context)
+        return SUPPORTED_NODES[spec.type].unflatten_fn(children, spec.context)
 
     return build(treespec)
 
@@ -160,6 +190,25 @@ def tree_map(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable
             raise ValueError("tree_map: the trees have different structures")
         others.append(found)
     return tree_unflatten([func(*row) for row in zip(leaves, *others, strict=True)], spec)
+
+
+def tree_map_with_path(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """``tree_map`` of a function that also gets, as its first argument, the path to the leaf: a tuple of keys."""
+    places: list[Any] = []
+
+    def visit(part: Any, path: tuple[Any, ...]) -> None:
+        if tree_is_leaf(part, is_leaf):
+            places.append(path)
+            return
+        children, _ = SUPPORTED_NODES[_get_node_type(part)].flatten_fn(part)
+        keys = map(MappingKey, part) if isinstance(part, dict) else map(SequenceKey, range(len(children)))
+        for key, child in zip(keys, children, strict=True):
+            visit(child, (*path, key))
+
+    visit(tree, ())
+    leaves, spec = tree_flatten(tree, is_leaf)
+    others = [tree_leaves(rest, is_leaf) for rest in rests]
+    return tree_unflatten([func(*row) for row in zip(places, leaves, *others, strict=True)], spec)
 
 
 def tree_map_(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:

@@ -57,7 +57,7 @@ class LazyModuleMixin:
                 elif held is None:
                     self._buffers[name] = value
         for name, value in made.__dict__.items():
-            if name not in ("_parameters", "_buffers", "_modules", "training", "_hooks", "_transient"):
+            if name not in ("_parameters", "_buffers", "_modules", "training", "_tracer_hooks", "_tracer_transient"):
                 self.__dict__[name] = value
         del self.__dict__["_lazy_arguments"]
         object.__setattr__(self, "__class__", self.cls_to_become)

@@ -178,12 +178,12 @@ class DataLoader(Generic[T]):
         return len(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
-        batches = self._batches()
+        batches = self.__batches()
         return map(_pinned, batches) if self.pin_memory else batches
 
-    def _batches(self) -> Iterator[Any]:
+    def __batches(self) -> Iterator[Any]:
         if isinstance(self.dataset, IterableDataset):
-            return self._stream()
+            return self.__stream()
         fetch = _Fetch(self.dataset, self.collate_fn)
         positions: Iterable[Any] = self.batch_sampler if self.batch_sampler is not None else self.sampler  # type: ignore[assignment]
         if self.batch_sampler is None:
@@ -191,9 +191,9 @@ class DataLoader(Generic[T]):
             return (collate(dataset[i]) for i in positions)
         if self.num_workers == 0:
             return map(fetch, positions)
-        return self._parallel(fetch, positions)
+        return self.__parallel(fetch, positions)
 
-    def _stream(self) -> Iterator[Any]:
+    def __stream(self) -> Iterator[Any]:
         samples = iter(self.dataset)
         if self.batch_size is None:
             yield from map(self.collate_fn, samples)
@@ -202,7 +202,7 @@ class DataLoader(Generic[T]):
             if len(batch) == self.batch_size or not self.drop_last:
                 yield self.collate_fn(batch)
 
-    def _parallel(self, fetch: _Fetch, positions: Iterable[Any]) -> Iterator[Any]:
+    def __parallel(self, fetch: _Fetch, positions: Iterable[Any]) -> Iterator[Any]:
         """Batches in order, from worker processes. Two per worker are in progress at any time."""
         import multiprocessing  # takes a fortieth of what importing this package does
 

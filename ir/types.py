@@ -25,18 +25,26 @@ class _Shown:
 shown = _Shown()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class DType:
-    """An element type. There is one object per type; comparison is by identity.
+    """An element type. There is one object per type; comparison is by identity. It is no dataclass: ``dataclasses.asdict`` of a
+    configuration would take it apart.
 
     ``name`` is PyTorch's name, ``short`` the IR's, ``kind`` one of ``b u i f`` (bool, unsigned, signed, floating),
     ``numpy`` the NumPy storage type.
     """
 
+    __slots__ = ("__weakref__", "kind", "name", "numpy", "short")
     name: str
     short: str
     kind: str
     numpy: np.dtype
+
+    def __init__(self, name: str, short: str, kind: str, numpy: np.dtype):
+        for slot, value in {"name": name, "short": short, "kind": kind, "numpy": numpy}.items():
+            object.__setattr__(self, slot, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{self!r} cannot be changed")
 
     @property
     def is_floating_point(self) -> bool:

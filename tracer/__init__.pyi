@@ -85,6 +85,7 @@ from .linalg.factorizations import pca_lowrank as pca_lowrank
 from .interop.layers import poisson_nll_loss as poisson_nll_loss
 from . import profiler as profiler
 from .linalg.factorizations import qr as qr
+from . import quasirandom as quasirandom
 from . import random as random
 from .serialization import save as save
 from .random import seed as seed

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import types
 from typing import Any
 
+from ..core.device import device
 from ..core.tensor import Tensor as TensorBase
+from ..ir.types import DType
 from ..random import Generator
 from .absent import rest_of
 
@@ -27,6 +30,24 @@ class DispatchKeySet(frozenset[Any]):
 
     def __new__(cls, key: Any) -> DispatchKeySet:
         return super().__new__(cls, [key])
+
+
+def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
+    """The device, the dtype, ``non_blocking`` and the memory format of the arguments of ``to``; the first two may be None."""
+    where, dtype = kwargs.get("device"), kwargs.get("dtype")
+    for a in args:
+        if isinstance(a, DType):
+            dtype = a
+        elif isinstance(a, TensorBase):
+            where, dtype = a.device, a.dtype
+        elif a is not None and not isinstance(a, bool):
+            where = a
+    return None if where is None else device(where), dtype, bool(kwargs.get("non_blocking", False)), kwargs.get("memory_format")
+
+
+_nn = types.ModuleType("torch._C._nn")
+_nn.__getattr__ = rest_of("_C._nn")  # type: ignore[method-assign]
+_nn._parse_to = _parse_to  # type: ignore[attr-defined]
 
 
 def _log_api_usage_once(name: str) -> None:

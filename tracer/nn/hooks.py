@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from ..autograd.function import Function
-from ..core.context import context, structure_changed
+from ..autograd.hooks import RemovableHandle
+from ..core.context import SPECIAL, context, structure_changed
 from ..core.tensor import Tensor
 
 KINDS = ("forward_pre", "forward", "backward_pre", "backward")
@@ -148,11 +149,14 @@ class _Backward:
         return grads
 
 
-def call(
-    module: Any, hooks: dict[str, dict[int, tuple[Callable[..., Any], bool]]], args: tuple[Any, ...], kwargs: dict[Any, Any]
-) -> Any:
-    """``module.forward`` between its hooks. Each is stored with a flag for keyword arguments."""
-    for hook, with_kwargs in list(hooks["forward_pre"].values()):
+def call(module: Any, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
+    """``module.forward`` between the hooks of all modules and its own. Each is stored with a flag for keyword arguments."""
+    own = module.__dict__.get("_tracer_hooks", {})
+
+    def of(kind: str) -> list[tuple[Callable[..., Any], bool]]:
+        return [*_EVERYWHERE[kind].values(), *own.get(kind, {}).values()]
+
+    for hook, with_kwargs in of("forward_pre"):
         if with_kwargs:
             replaced = hook(module, args, kwargs)
             if replaced is not None:
@@ -165,13 +169,77 @@ def call(
             replaced = hook(module, args)
             if replaced is not None:
                 args = _tuple(replaced)
-    backward = None
-    if hooks["backward"] or hooks["backward_pre"]:
-        backward = _Backward(module, *([h for h, _ in hooks[kind].values()] for kind in ("backward_pre", "backward")))
+    backward, before, after = None, of("backward_pre"), of("backward")
+    if before or after:
+        backward = _Backward(module, [h for h, _ in before], [h for h, _ in after])
         args = backward.watch_inputs(args)
     result = module.forward(*args, **kwargs)
-    for hook, with_kwargs in list(hooks["forward"].values()):
+    for hook, with_kwargs in of("forward"):
         replaced = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
         if replaced is not None:
             result = replaced
     return result if backward is None else backward.watch_outputs(result)
+
+
+# Hooks on all modules. While there are some, traced functions run eagerly.
+
+ON_ALL: list[Any] = []  # one entry for each
+
+
+class _OnAll(OrderedDict[int, tuple[Callable[..., Any], bool]]):
+    """The hooks of one kind on all modules."""
+
+    observes_modules = True
+
+    def __setitem__(self, number: int, hook: tuple[Callable[..., Any], bool]) -> None:
+        super().__setitem__(number, hook)
+        ON_ALL.append(self)
+        SPECIAL.append(self)
+
+    def pop(self, number: int, default: Any = None) -> Any:
+        if number not in self:
+            return default
+        ON_ALL.pop()
+        SPECIAL.remove(self)
+        return super().pop(number)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_EVERYWHERE = {kind: _OnAll() for kind in KINDS}
+
+
+def _register(kind: str, hook: Callable[..., Any], with_kwargs: bool = False) -> RemovableHandle:
+    if context.recorder is not None:
+        context.recorder.give_up("registers a hook on all modules")
+    handle = RemovableHandle(_EVERYWHERE[kind])
+    _EVERYWHERE[kind][handle._number] = hook, with_kwargs
+    return handle
+
+
+def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(module, args)`` before the ``forward`` of each module; its result, unless None, replaces the arguments."""
+    return _register("forward_pre", hook)
+
+
+def register_module_forward_hook(
+    hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
+    """Calls ``hook(module, args, output)`` after the ``forward`` of each module; its result, unless None, replaces the output.
+
+    ``always_call`` has no effect: the hook is not called if ``forward`` raises an error.
+    """
+    return _register("forward", hook, with_kwargs)
+
+
+def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(module, grad_output)`` when the cotangents of a module's outputs are known."""
+    return _register("backward_pre", hook)
+
+
+def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(module, grad_input, grad_output)`` when the cotangents of a module's inputs are known."""
+    return _register("backward", hook)

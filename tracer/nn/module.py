@@ -13,6 +13,7 @@ from ..core.tensor import Tensor
 from ..ir.types import DType, as_dtype, bfloat16, float16, float32, float64
 from ..tracing.announce import Announcing, AnnouncingDict
 from . import hooks
+from .hooks import ON_ALL
 from .parameter import Buffer, Parameter
 from .state import EXTRA, IncompatibleKeys, Stateful
 
@@ -62,8 +63,9 @@ class Module(Stateful, Announcing):
             raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        found = self.__dict__.get("_tracer_hooks")
-        return self.forward(*args, **kwargs) if found is None else hooks.call(self, found, args, kwargs)
+        if "_tracer_hooks" in self.__dict__ or ON_ALL:
+            return hooks.call(self, args, kwargs)
+        return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         parts = self.__dict__

@@ -24,8 +24,8 @@ if _DISABLED:
 
 
 def is_eager() -> bool:
-    """True if traced functions run eagerly in this thread."""
-    return _mode.eager or _DISABLED
+    """True if traced functions run eagerly in this thread, also because hooks observe all modules."""
+    return _mode.eager or _DISABLED or any(getattr(x, "observes_modules", False) for x in SPECIAL)
 
 
 @contextlib.contextmanager

@@ -127,8 +127,9 @@ class DataLoader(Generic[T]):
     ``drop_last`` leaves out a last batch that is smaller. ``collate_fn`` makes a batch of a list of samples; None is
     ``default_collate``, which stacks tensors of any dtype along a new first axis. ``num_workers``: the number of processes that
     load samples; 0 is this process. ``worker_init_fn`` is called in each with its number, unless None. ``pin_memory``: the
-    tensors of a batch are copied to page-locked memory (``Tensor.pin_memory``). ``timeout`` and ``persistent_workers`` have no
-    effect.
+    tensors of a batch are copied to page-locked memory (``Tensor.pin_memory``). ``prefetch_factor``: how many batches each
+    worker prepares; None is two. ``timeout``, ``multiprocessing_context``, ``persistent_workers``, ``pin_memory_device`` and
+    ``in_order`` have no effect: processes are forked for each pass, and batches come in order.
 
     Raises ValueError for options that exclude each other, a batch size below 1, and a negative number of workers.
     """
@@ -146,17 +147,38 @@ class DataLoader(Generic[T]):
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
         generator: Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ):
         if num_workers < 0:
             raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
+        if num_workers == 0 and prefetch_factor is not None:
+            raise ValueError(
+                "prefetch_factor option could only be specified in multiprocessing.let num_workers > 0 to enable "
+                "multiprocessing, otherwise set prefetch_factor to None."
+            )
+        if prefetch_factor is not None and prefetch_factor < 0:
+            raise ValueError("prefetch_factor option should be non-negative")
+        if persistent_workers and num_workers == 0:
+            raise ValueError("persistent_workers option needs num_workers > 0")
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
             raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
         self.dataset, self.num_workers, self.drop_last = dataset, num_workers, drop_last
         self.worker_init_fn, self.generator, self.pin_memory = worker_init_fn, generator, pin_memory
+        self.timeout, self.persistent_workers, self.multiprocessing_context = (
+            timeout,
+            persistent_workers,
+            multiprocessing_context,
+        )
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
+        self.pin_memory_device, self.in_order = pin_memory_device, in_order
         self.collate_fn = collate_fn or (default_collate if batch_size is not None else default_convert)
         self.batch_size = None if batch_sampler is not None else batch_size
         if isinstance(dataset, IterableDataset):
@@ -203,7 +225,7 @@ class DataLoader(Generic[T]):
                 yield self.collate_fn(batch)
 
     def __parallel(self, fetch: _Fetch, positions: Iterable[Any]) -> Iterator[Any]:
-        """Batches in order, from worker processes. Two per worker are in progress at any time."""
+        """Batches in order, from worker processes."""
         import multiprocessing  # takes a fortieth of what importing this package does
 
         processes = multiprocessing.get_context("fork")
@@ -213,7 +235,7 @@ class DataLoader(Generic[T]):
             waiting: list[Any] = []
             for batch in positions:
                 waiting.append(pool.apply_async(_fetch_in_worker, (batch,)))
-                if len(waiting) >= 2 * self.num_workers:
+                if len(waiting) >= max(self.prefetch_factor or 0, 1) * self.num_workers:
                     yield waiting.pop(0).get()
             for result in waiting:
                 yield result.get()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -434,6 +435,20 @@ def test_operators_of_torchvision():
     """)
 
 
+def test_names_that_packages_import():
+    """The names that sixty packages for PyTorch import from its modules, without modules of which everything is a stand-in."""
+    run(f"""
+    import importlib, json
+    for module, names in json.load(open({str(Path(__file__).parent / "imported_names.json")!r})).items():
+        for name in names:
+            try:
+                found = hasattr(importlib.import_module(module), name) or importlib.import_module(f"{{module}}.{{name}}")
+            except ImportError:
+                found = False
+            assert found, (module, name)
+    """)
+
+
 def test_modules_that_programs_import():
     run("""
     import torch.autograd.profiler, torch.functional, torch.nn.grad
@@ -515,4 +530,59 @@ def test_names_of_older_programs():
     assert found == 0 and grads[0].tolist() == [0.5, 0.5]
     torch._amp_foreach_non_finite_check_and_unscale_(grads, found, scale)
     assert found == 1
+    """)
+
+
+def test_names_of_the_implementation():
+    run("""
+    import dataclasses, warnings
+    from torch._C._nn import _parse_to
+    from torch.distributions.utils import _standard_normal, _sum_rightmost
+    from torch.nn.modules.batchnorm import _NormBase
+    from torch.nn.modules.dropout import _DropoutNd
+    from torch.nn.parallel.distributed import DistributedDataParallel
+    from torch.quasirandom import SobolEngine
+    from torch.utils._pytree import SUPPORTED_NODES, _get_node_type
+    from torch.utils.checkpoint import get_device_states, set_device_states
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+    assert _parse_to("cpu", torch.float64) == (torch.device("cpu"), torch.float64, False, None)
+    assert _parse_to(torch.ones(1, dtype=torch.int32))[1] == torch.int32 and _parse_to(dtype=torch.half)[0] is None
+    assert isinstance(nn.BatchNorm2d(3), _NormBase) and isinstance(nn.Dropout(), _DropoutNd)
+    assert not isinstance(nn.Linear(1, 1), DistributedDataParallel) and not isinstance(iter([]), _MultiProcessingDataLoaderIter)
+    assert _standard_normal((3, 2), torch.float64, "cpu").dtype == torch.float64
+    assert _sum_rightmost(torch.ones(2, 3, 4), 2).tolist() == [12, 12]
+    set_device_states(*get_device_states(torch.ones(1)))
+    points = SobolEngine(3).draw(4)
+    assert points.tolist() == [[0, 0, 0], [0.5, 0.5, 0.5], [0.75, 0.25, 0.25], [0.25, 0.75, 0.75]]
+    engine = SobolEngine(2, scramble=True, seed=1)
+    first = engine.draw(4)
+    assert torch.equal(engine.reset().fast_forward(2).draw(2), first[2:]) and engine.num_generated == 4
+    assert engine.draw_base2(2).shape == (4, 2) and repr(engine) == "SobolEngine(dimension=2, scramble=True, seed=1)"
+    for wrong in (lambda: SobolEngine(0), lambda: engine.draw_base2(1)):
+        try:
+            wrong()
+        except ValueError:
+            continue
+        raise AssertionError
+    assert torch.__name__ == "torch" and not dataclasses.is_dataclass(torch.float32)
+    config = dataclasses.make_dataclass("Config", ["dtype", "n"])(torch.bfloat16, 3)
+    assert dataclasses.asdict(config) == {"dtype": torch.bfloat16, "n": 3}
+    Future = torch.futures.Future[int]
+    """)
+
+
+def test_trees():
+    run("""
+    import collections
+    from torch.utils import _pytree as pytree
+    Pair = collections.namedtuple("Pair", "a b")
+    tree = {"x": [1, Pair(2, (3,))], "y": 4}
+    assert pytree.tree_map(lambda v: v * 2, tree) == {"x": [2, Pair(4, (6,))], "y": 8}
+    paths = pytree.tree_map_with_path(lambda path, v: "".join(map(str, path)) + str(v), tree)
+    assert paths == {"x": ["['x'][0]1", Pair("['x'][1][0]2", ("['x'][1][1][0]3",))], "y": "['y']4"}, paths
+    added = pytree.tree_map_with_path(lambda path, a, b: (len(path), a + b), [1, [2]], [10, [20]])
+    assert added == [(1, 11), [(2, 22)]]
+    node = pytree.SUPPORTED_NODES[pytree._get_node_type(Pair(1, 2))]
+    assert node.unflatten_fn(*node.flatten_fn(Pair(1, 2))) == Pair(1, 2)
+    assert pytree.tree_is_leaf(3) and not pytree.tree_is_leaf(Pair(1, 2)) and pytree.tree_is_leaf([], lambda x: True)
     """)

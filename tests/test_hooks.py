@@ -13,7 +13,9 @@ import pytest
 import tracer
 from tracer import nn, tensor
 from tracer.autograd import grad, graph
+from tracer.nn import hooks
 from tracer.utils.checkpoint import CheckpointError, checkpoint, checkpoint_sequential, set_checkpoint_early_stop
+from tracer.utils.flop_counter import FlopCounterMode
 
 RUN = [pytest.param(lambda f: f, id="eager"), pytest.param(tracer.trace, id="traced")]
 
@@ -422,3 +424,45 @@ def test_a_traced_model_has_the_models_attributes():
     assert model.training
     with pytest.raises(AttributeError):
         traced.nothing_of_the_kind  # noqa: B018
+
+
+def test_hooks_on_all_modules():
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
+    x, seen = tracer.ones(1, 2, requires_grad=True), []
+    traced = tracer.trace(lambda x: net(x).sum())
+    plain = net(x)
+    for _ in range(3):
+        traced(x)
+    kinds = type(net[0]).__name__, type(net[1]).__name__, type(net).__name__
+    handles = [
+        hooks.register_module_forward_pre_hook(lambda m, args: seen.append(("before", type(m).__name__))),
+        hooks.register_module_forward_hook(lambda m, args, out: seen.append(("after", type(m).__name__))),
+        hooks.register_module_full_backward_hook(lambda m, to, of: seen.append(("backward", type(m).__name__))),
+    ]
+    net[0].register_forward_hook(lambda m, args, out: seen.append(("own", type(m).__name__)))
+    traced(x).backward()  # it replayed before
+    forward = [("before", kinds[2]), ("before", kinds[0]), ("after", kinds[0]), ("own", kinds[0])]
+    forward += [("before", kinds[1]), ("after", kinds[1]), ("after", kinds[2])]
+    assert seen == [*forward, ("backward", kinds[1]), ("backward", kinds[0]), ("backward", kinds[2])]
+    for handle in handles:
+        handle.remove()
+        handle.remove()
+    seen.clear()
+    with hooks.register_module_forward_hook(lambda m, args, kwargs, out: 2 * out if m is net else None, with_kwargs=True):
+        assert tracer.equal(net(x), 2 * plain)
+    seen.clear()
+    assert tracer.equal(net(x), plain) and seen == [("own", kinds[0])]
+
+
+def test_operations_are_counted():
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5))
+    x = tracer.randn(3, 2, 8, 8)
+    convolution, layer = 2 * 3 * 4 * 36 * 2 * 9, 2 * 3 * 4 * 36 * 5
+    traced = tracer.trace(net)
+    for _ in range(3):
+        with FlopCounterMode(display=False) as counter:
+            traced(x)
+        assert counter.get_total_flops() == convolution + layer
+        counts = counter.get_flop_counts()
+        assert sum(counts["Sequential.0"].values()) == convolution and sum(counts["Sequential.2"].values()) == layer
+    assert "Sequential.2" in counter.get_table() and "100.00%" in counter.get_table()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import types
+import sys
 from typing import Any
 
 from ..core.device import device
@@ -45,9 +45,7 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
     return None if where is None else device(where), dtype, bool(kwargs.get("non_blocking", False)), kwargs.get("memory_format")
 
 
-_nn = types.ModuleType("torch._C._nn")
-_nn.__getattr__ = rest_of("_C._nn")  # type: ignore[method-assign]
-_nn._parse_to = _parse_to  # type: ignore[attr-defined]
+_nn = sys.modules[__name__]
 
 
 def _log_api_usage_once(name: str) -> None:

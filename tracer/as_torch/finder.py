@@ -21,6 +21,7 @@ _OURS, _ADDED = __name__.partition(".")[0], __name__.rpartition(".")[0]
 # Modules of PyTorch whose names are in a module with another name.
 _ALIASES = {
     "": "namespace",
+    "_C._nn": "_C",
     "_dynamo": "compiler",
     "_tensor": "core.tensor",
     "amp.autocast_mode": "amp",

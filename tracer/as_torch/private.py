@@ -10,10 +10,10 @@ from tracer.core.tensor import Tensor
 from tracer.distributions import kl, mapping, transforms
 from tracer.nn import parallel, parameter
 from tracer.nn.modules import dropout, normalization
-from tracer.utils import checkpoint
+from tracer.utils import _pytree, checkpoint
 from tracer.utils.data import dataloader
 
-from . import common_types, dlpack, hooks, profiler
+from . import _utils, common_types, dlpack, hooks, profiler
 from .absent import absent
 
 
@@ -40,7 +40,19 @@ def set_device_states(devices: list[int], states: list[Tensor], *, device_type: 
         tracer.set_rng_state(state)
 
 
+def _get_device_module(device: str = "cpu") -> Any:
+    """The module of functions for a kind of device."""
+    return getattr(tracer, device)
+
+
+def _is_structseq(obj: Any) -> bool:
+    """False: results of several parts are named tuples."""
+    return False
+
+
 _NAMES: dict[Any, dict[str, Any]] = {
+    _utils: {"_get_available_device_type": lambda: None, "_get_device_module": _get_device_module},
+    _pytree: {"is_structseq_instance": _is_structseq},
     checkpoint: {"get_device_states": get_device_states, "set_device_states": set_device_states},
     distributions.utils: {"_standard_normal": _standard_normal, "_sum_rightmost": distributions.utils.sum_rightmost},
     dropout: {"_DropoutNd": dropout._Dropout},
@@ -63,7 +75,13 @@ _ABSENT: dict[Any, tuple[str, tuple[str, ...]]] = {
     checkpoint: ("utils.checkpoint", ("CheckpointPolicy", "create_selective_checkpoint_contexts")),
     dataloader: (
         "utils.data.dataloader",
-        ("_BaseDataLoaderIter", "_DatasetKind", "_MultiProcessingDataLoaderIter", "_SingleProcessDataLoaderIter"),
+        (
+            "_BaseDataLoaderIter",
+            "_DatasetKind",
+            "_MultiProcessingDataLoaderIter",
+            "_SingleProcessDataLoaderIter",
+            "_collate_fn_t",
+        ),
     ),
     parallel: ("nn.parallel", ("DistributedDataParallel",)),
 }

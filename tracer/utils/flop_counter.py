@@ -34,7 +34,7 @@ class _Counting:
 
 class FlopCounterMode:
     """In this block, counts the operations of matrix products, two for each multiplication and addition, by the name of the
-    module that computes them. Traced functions run eagerly.
+    module that computes them, but for those of backward passes. Traced functions run eagerly.
 
     ``depth``: how deep in the hierarchy of modules the table goes. ``display``: whether it is printed at the end. ``mods`` and
     ``custom_mapping`` have no effect.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import ops
 from ..core.fused import fused
@@ -61,17 +60,24 @@ class Constraint:
         return f"{type(self).__name__.removeprefix('_')}()"
 
 
-class _Simple(Constraint):
-    """A region defined by a function of each element."""
+class _Region(Constraint):
+    """A region that a function of its bounds, which may be tensors, and of a value defines."""
 
-    def __init__(self, name: str, function: Callable[[Tensor], Tensor], discrete: bool = False, event_dim: int = 0):
-        self.name, self.function, self.is_discrete, self.event_dim = name, function, discrete, event_dim
+    bounds: ClassVar[tuple[str, ...]] = ()
+    function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, *given: Any, **named: Any):
+        values = {**dict(zip(self.bounds, given, strict=False)), **named}
+        if len(given) + len(named) != len(self.bounds) or set(values) != set(self.bounds):
+            raise TypeError(f"{type(self).__name__}() takes {', '.join(self.bounds) or 'no arguments'}")
+        vars(self).update(values)
 
     def check(self, value: Tensor) -> Tensor:
-        return self.function(value)
+        return type(self).function(*(getattr(self, name) for name in self.bounds), value)
 
     def __repr__(self) -> str:
-        return self.name
+        shown = ", ".join(f"{name}={getattr(self, name)}" for name in self.bounds)
+        return f"{type(self).__name__.removeprefix('_')}({shown})"
 
 
 class _Dependent(Constraint):
@@ -100,7 +106,7 @@ def is_dependent(constraint: Any) -> bool:
     return isinstance(constraint, _Dependent)
 
 
-class _Independent(Constraint):
+class _IndependentConstraint(Constraint):
     """A region whose events have additional axes, with all elements in a base region."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int):
@@ -123,21 +129,7 @@ class _Independent(Constraint):
         return result
 
     def __repr__(self) -> str:
-        return f"Independent({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
-
-
-class _Bound(Constraint):
-    """A region between bounds, which may be tensors."""
-
-    def __init__(self, text: str, check: Callable[[Tensor], Tensor], discrete: bool, **limits: Any):
-        self._text, self._check, self.is_discrete = text, check, discrete
-        self.__dict__.update(limits)
-
-    def check(self, value: Tensor) -> Tensor:
-        return self._check(value)
-
-    def __repr__(self) -> str:
-        return self._text
+        return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
 def _whole(x: Tensor) -> Tensor:
@@ -168,87 +160,94 @@ def _counts(most: Any, x: Tensor) -> Tensor:
     return ops.all(x >= 0, -1) & (ops.sum(x, -1) <= most)
 
 
-def greater_than(lower_bound: Any) -> Constraint:
+class _GreaterThan(_Region):
     """x > lower_bound."""
-    return _Bound(f"GreaterThan(lower_bound={lower_bound})", partial(operator.lt, lower_bound), False, lower_bound=lower_bound)
+
+    bounds, function = ("lower_bound",), staticmethod(operator.lt)
 
 
-def greater_than_eq(lower_bound: Any) -> Constraint:
+class _GreaterThanEq(_Region):
     """x >= lower_bound."""
-    return _Bound(
-        f"GreaterThanEq(lower_bound={lower_bound})", partial(operator.le, lower_bound), False, lower_bound=lower_bound
-    )
+
+    bounds, function = ("lower_bound",), staticmethod(operator.le)
 
 
-def less_than(upper_bound: Any) -> Constraint:
+class _LessThan(_Region):
     """x < upper_bound."""
-    return _Bound(f"LessThan(upper_bound={upper_bound})", partial(operator.gt, upper_bound), False, upper_bound=upper_bound)
+
+    bounds, function = ("upper_bound",), staticmethod(operator.gt)
 
 
-def interval(lower_bound: Any, upper_bound: Any) -> Constraint:
+class _Interval(_Region):
     """lower_bound <= x <= upper_bound."""
-    limits = {"lower_bound": lower_bound, "upper_bound": upper_bound}
-    text = f"Interval(lower_bound={lower_bound}, upper_bound={upper_bound})"
-    return _Bound(text, partial(_between, lower_bound, upper_bound), False, **limits)
+
+    bounds, function = ("lower_bound", "upper_bound"), staticmethod(_between)
 
 
-def half_open_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
+class _HalfOpenInterval(_Region):
     """lower_bound <= x < upper_bound."""
-    limits = {"lower_bound": lower_bound, "upper_bound": upper_bound}
-    text = f"HalfOpenInterval(lower_bound={lower_bound}, upper_bound={upper_bound})"
-    return _Bound(text, partial(_below, lower_bound, upper_bound), False, **limits)
+
+    bounds, function = ("lower_bound", "upper_bound"), staticmethod(_below)
 
 
-def integer_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
+class _IntegerInterval(_Region):
     """Integers from lower_bound to upper_bound, both included."""
-    limits = {"lower_bound": lower_bound, "upper_bound": upper_bound}
-    text = f"IntegerInterval(lower_bound={lower_bound}, upper_bound={upper_bound})"
-    return _Bound(text, partial(_whole_between, lower_bound, upper_bound), True, **limits)
+
+    is_discrete = True
+    bounds, function = ("lower_bound", "upper_bound"), staticmethod(_whole_between)
 
 
-def multinomial(upper_bound: Any) -> Constraint:
+class _IntegerGreaterThan(_Region):
+    """Integers from lower_bound on."""
+
+    is_discrete = True
+    bounds, function = ("lower_bound",), staticmethod(_whole_from)
+
+
+class _Multinomial(_Region):
     """Vectors of counts whose sum is at most ``upper_bound``."""
-    found = _Bound(
-        f"Multinomial(upper_bound={upper_bound})",
-        partial(_counts, upper_bound),
-        True,
-        upper_bound=upper_bound,
-    )
-    found.event_dim = 1
-    return found
+
+    is_discrete, event_dim = True, 1
+    bounds, function = ("upper_bound",), staticmethod(_counts)
 
 
-class _Sequenced(Constraint):
-    """Constraints for the parts of a tensor along an axis: concatenated or stacked."""
+class _Sequence(Constraint):
+    """Constraints for the parts of a tensor along an axis."""
 
-    def __init__(self, cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None):
-        self.cseq, self.dim, self.lengths = list(cseq), dim, lengths
+    def __init__(self, cseq: Sequence[Constraint], dim: int = 0):
+        self.cseq, self.dim = list(cseq), dim
 
     @property
     def is_discrete(self) -> bool:  # type: ignore[override]
         return any(c.is_discrete for c in self.cseq)
 
+
+class _Cat(_Sequence):
+    """A constraint for each part, of the given lengths, along an axis."""
+
+    def __init__(self, cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None):
+        super().__init__(cseq, dim)
+        self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
+
     @property
     def event_dim(self) -> int:  # type: ignore[override]
-        deepest = max(c.event_dim for c in self.cseq)
-        return max(deepest, -self.dim if self.dim < 0 else 0) if self.lengths is None else deepest
+        return max(c.event_dim for c in self.cseq)
 
     def check(self, value: Tensor) -> Tensor:
-        if self.lengths is None:
-            parts = [ops.select(value, self.dim, k) for k in range(value.shape[self.dim])]
-            return ops.stack([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
-        parts = list(ops.split(value, list(self.lengths), self.dim))
+        parts = ops.split(value, self.lengths, self.dim)
         return ops.cat([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
 
 
-def stack(cseq: Sequence[Constraint], dim: int = 0) -> Constraint:
+class _Stack(_Sequence):
     """A constraint for each slice along an axis."""
-    return _Sequenced(cseq, dim)
 
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return max(-self.dim, *(c.event_dim for c in self.cseq), 0)
 
-def cat(cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None) -> Constraint:
-    """A constraint for each part, of the given lengths, along an axis."""
-    return _Sequenced(cseq, dim, [1] * len(cseq) if lengths is None else lengths)
+    def check(self, value: Tensor) -> Tensor:
+        parts = [ops.select(value, self.dim, k) for k in range(value.shape[self.dim])]
+        return ops.stack([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
 
 
 class MixtureSameFamilyConstraint(Constraint):
@@ -303,6 +302,12 @@ def _symmetric(x: Tensor) -> Tensor:
     return ops.all(ops.all(close, -1), -1)
 
 
+def _positive_semidefinite(x: Tensor) -> Tensor:
+    from ..linalg import eigvalsh
+
+    return _symmetric(x) & ops.all(eigvalsh(x.detach()) >= 0, -1)
+
+
 def _positive_definite(x: Tensor) -> Tensor:
     from ..linalg import eigvalsh
 
@@ -323,22 +328,57 @@ def _corr_cholesky(x: Tensor) -> Tensor:
     return _lower_cholesky(x) & ops.all(close, -1)
 
 
-dependent = _Dependent()
-independent = _Independent
-boolean = _Simple("Boolean()", _zero_or_one, True)
-one_hot = _Simple("OneHot()", _one_hot, True, 1)
-nonnegative_integer = _Simple("IntegerGreaterThan(lower_bound=0)", partial(_whole_from, 0), True)
-positive_integer = _Simple("IntegerGreaterThan(lower_bound=1)", partial(_whole_from, 1), True)
-real = _Simple("Real()", _number)
-real_vector = _Independent(real, 1)
-positive = greater_than(0.0)
-nonnegative = greater_than_eq(0.0)
-unit_interval = interval(0.0, 1.0)
-simplex = _Simple("Simplex()", _simplex, False, 1)
-symmetric = _Simple("Symmetric()", _symmetric, False, 2)
-square = _Simple("Square()", _square, False, 2)
-positive_semidefinite = _Simple("PositiveSemidefinite()", _symmetric, False, 2)
-positive_definite = _Simple("PositiveDefinite()", _positive_definite, False, 2)
-lower_triangular = _Simple("LowerTriangular()", _lower, False, 2)
-lower_cholesky = _Simple("LowerCholesky()", _lower_cholesky, False, 2)
-corr_cholesky = _Simple("CorrCholesky()", _corr_cholesky, False, 2)
+class _Real(_Region):
+    function = staticmethod(_number)
+
+
+class _Boolean(_Region):
+    is_discrete, function = True, staticmethod(_zero_or_one)
+
+
+class _OneHot(_Region):
+    is_discrete, event_dim, function = True, 1, staticmethod(_one_hot)
+
+
+class _Simplex(_Region):
+    event_dim, function = 1, staticmethod(_simplex)
+
+
+class _Square(_Region):
+    event_dim, function = 2, staticmethod(_square)
+
+
+class _Symmetric(_Square):
+    function = staticmethod(_symmetric)
+
+
+class _PositiveSemidefinite(_Symmetric):
+    function = staticmethod(_positive_semidefinite)
+
+
+class _PositiveDefinite(_Symmetric):
+    function = staticmethod(_positive_definite)
+
+
+class _LowerTriangular(_Region):
+    event_dim, function = 2, staticmethod(_lower)
+
+
+class _LowerCholesky(_Region):
+    event_dim, function = 2, staticmethod(_lower_cholesky)
+
+
+class _CorrCholesky(_Region):
+    event_dim, function = 2, staticmethod(_corr_cholesky)
+
+
+independent, cat, stack, multinomial = _IndependentConstraint, _Cat, _Stack, _Multinomial
+greater_than, greater_than_eq, less_than = _GreaterThan, _GreaterThanEq, _LessThan
+interval, half_open_interval, integer_interval = _Interval, _HalfOpenInterval, _IntegerInterval
+dependent, boolean, one_hot, simplex, real = _Dependent(), _Boolean(), _OneHot(), _Simplex(), _Real()
+real_vector = independent(real, 1)
+nonnegative_integer, positive_integer = _IntegerGreaterThan(0), _IntegerGreaterThan(1)
+positive, nonnegative, unit_interval = greater_than(0.0), greater_than_eq(0.0), interval(0.0, 1.0)
+square, symmetric = _Square(), _Symmetric()
+positive_semidefinite, positive_definite = _PositiveSemidefinite(), _PositiveDefinite()
+lower_triangular, lower_cholesky, corr_cholesky = _LowerTriangular(), _LowerCholesky(), _CorrCholesky()

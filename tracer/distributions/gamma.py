@@ -137,7 +137,7 @@ class Dirichlet(ExponentialFamily):
     ValueError for a scalar.
     """
 
-    arg_constraints = {"concentration": constraints._Independent(constraints.positive, 1)}
+    arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex
     has_rsample = True
     _own = {"concentration": 1}

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.device import device
 from ..core.tensor import Tensor as TensorBase
+from ..ir.interp import selection
 from ..ir.types import DType
 from ..random import Generator
 from .absent import rest_of
@@ -50,6 +51,11 @@ _nn = sys.modules[__name__]
 
 def _log_api_usage_once(name: str) -> None:
     """No effect."""
+
+
+def _are_functorch_transforms_active() -> bool:
+    """Whether a function of ``torch.func`` is being transformed in this thread."""
+    return selection.interpreter is not None
 
 
 def _get_tracing_state() -> Any:

@@ -94,12 +94,12 @@ def finfo(type: _Any = None) -> _Any:
 
 def _assert_async(input: _Any, message: str = "") -> None:
     """Raises RuntimeError with the message unless a tensor's element is not zero."""
-    _check(bool(input.item()), message or "Expected Tensor with single nonzero value, but got zero")
+    _check(_builtins.bool(input.item()), message or "Expected Tensor with single nonzero value, but got zero")
 
 
 def _check_tensor_all(cond: _Any, message: _Any = None) -> None:
     """Raises RuntimeError unless all elements of a tensor are true."""
-    _check(bool(cond.all()), message)
+    _check(_builtins.bool(cond.all()), message)
 
 
 def _shape_as_tensor(self: _Any) -> _Any:

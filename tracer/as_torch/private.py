@@ -57,12 +57,13 @@ _NAMES: dict[Any, dict[str, Any]] = {
     distributions.utils: {"_standard_normal": _standard_normal, "_sum_rightmost": distributions.utils.sum_rightmost},
     dropout: {"_DropoutNd": dropout._Dropout},
     kl: {"_KL_REGISTRY": kl._RULES},
+    Tensor: {"_cdata": property(id)},  # compared for identity
     nn.modules: {"Module": nn.Module},
     normalization: {"_NormBase": normalization._Running},
     parameter: {"UninitializedTensorMixin": parameter._Uninitialized},
     nn.module: {"_global_parameter_registration_hooks": {}},
     serialization: {"MAP_LOCATION": Any, "DEFAULT_PROTOCOL": 2},
-    transforms: {"_InverseTransform": mapping._Inverse, "_clipped_sigmoid": _clipped_sigmoid},
+    transforms: {"_InverseTransform": mapping._InverseTransform, "_clipped_sigmoid": _clipped_sigmoid},
     # Modules that programs reach by attributes of others.
     nn: {"common_types": common_types},
     tracer.autograd: {"profiler": profiler},
@@ -90,9 +91,11 @@ _ABSENT: dict[Any, tuple[str, tuple[str, ...]]] = {
 def enter() -> None:
     """Gives the modules these names."""
     for module, names in _NAMES.items():
-        vars(module).update(names)
+        for name, found in names.items():
+            setattr(module, name, found)
     for module, (path, absent_names) in _ABSENT.items():
-        vars(module).update({name: absent(f"{path}.{name}") for name in absent_names})
+        for name in absent_names:
+            setattr(module, name, absent(f"{path}.{name}"))
     sync = absent("nn.SyncBatchNorm")
     for module in (nn, nn.modules, normalization):
         module.SyncBatchNorm = sync  # type: ignore[attr-defined]

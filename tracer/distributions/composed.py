@@ -33,7 +33,7 @@ class Independent(Distribution):
         super().__init__(shape[: len(shape) - depth], shape[len(shape) - depth :], validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._instance(_instance)
+        new = self._get_checked_instance(type(self), _instance)
         inner = self._event_shape[: self.reinterpreted_batch_ndims]
         new.base_dist = self.base_dist.expand((*batch_shape, *inner))
         new.reinterpreted_batch_ndims = self.reinterpreted_batch_ndims
@@ -119,7 +119,7 @@ class TransformedDistribution(Distribution):
         super().__init__(shape[: len(shape) - depth], shape[len(shape) - depth :], validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._instance(_instance)
+        new = self._get_checked_instance(type(self), _instance)
         new.transforms = self.transforms
         whole = ComposeTransform(self.transforms).inverse_shape((*batch_shape, *self._event_shape))
         new.base_dist = self.base_dist.expand(tuple(whole)[: len(whole) - len(self.base_dist.event_shape)])
@@ -270,7 +270,7 @@ class MixtureSameFamily(Distribution):
         super().__init__(batch, component_distribution.event_shape, validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._instance(_instance)
+        new = self._get_checked_instance(type(self), _instance)
         sizes = tuple(batch_shape)
         new._component_distribution = self._component_distribution.expand((*sizes, self._num_component))
         new._mixture_distribution = self._mixture_distribution.expand(sizes)

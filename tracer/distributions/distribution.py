@@ -67,7 +67,7 @@ class Distribution:
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """The same distributions, expanded to another batch shape."""
-        new = self._instance(_instance)
+        new = self._get_checked_instance(type(self), _instance)
         sizes = Size(batch_shape)
         for name, axes in self._own.items():
             if name in self.__dict__:
@@ -77,9 +77,11 @@ class Distribution:
         new._validate_args = self._validate_args
         return new
 
-    def _instance(self, given: Any = None) -> Any:
-        """A new object of this class, without calling ``__init__``."""
-        return type(self).__new__(type(self)) if given is None else given
+    def _get_checked_instance(self, cls: type, _instance: Any = None) -> Any:
+        """``_instance``, or else a new object of this object's class, without calling ``__init__``. ``expand`` of subclasses
+        calls it.
+        """
+        return type(self).__new__(type(self)) if _instance is None else _instance
 
     @property
     def mean(self) -> Tensor:

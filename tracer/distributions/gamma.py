@@ -198,7 +198,7 @@ class Beta(ExponentialFamily):
         super().__init__(self._dirichlet._batch_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        new = self._instance(_instance)
+        new = self._get_checked_instance(type(self), _instance)
         new._dirichlet = self._dirichlet.expand(batch_shape)
         Distribution.__init__(new, batch_shape, (), validate_args=False)
         new._validate_args = self._validate_args

@@ -21,13 +21,13 @@ class Transform:
     bijective = False
     domain: Any = constraints.real
     codomain: Any = constraints.real
-    _inverse: Any = None
+    _inv: Any = None
 
     def __init__(self, cache_size: int = 0):
         if cache_size not in (0, 1):
             raise ValueError("cache_size must be 0 or 1")
         self._cache_size = cache_size
-        self._cached: Any = (None, None)
+        self._cached_x_y: Any = (None, None)
 
     @property
     def event_dim(self) -> int:
@@ -38,10 +38,10 @@ class Transform:
     @property
     def inv(self) -> Transform:
         """The inverse transform."""
-        inverse = self._inverse() if self._inverse is not None else None
+        inverse = self._inv() if self._inv is not None else None
         if inverse is None:
-            inverse = _Inverse(self)
-            self._inverse = weakref.ref(inverse)
+            inverse = _InverseTransform(self)
+            self._inv = weakref.ref(inverse)
         return inverse
 
     @property
@@ -55,12 +55,12 @@ class Transform:
         import copy
 
         new = copy.copy(self)
-        new._cache_size, new._cached, new._inverse = cache_size, (None, None), None
+        new._cache_size, new._cached_x_y, new._inv = cache_size, (None, None), None
         return new
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for copying and pickling: the inverse, a weak reference, is recreated."""
-        return {name: value for name, value in vars(self).items() if name != "_inverse"}
+        return {name: value for name, value in vars(self).items() if name != "_inv"}
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -70,25 +70,25 @@ class Transform:
     def __call__(self, x: Tensor) -> Tensor:
         if self._cache_size == 0:
             return self._call(x)
-        if x is self._cached[0]:
-            return self._cached[1]
+        if x is self._cached_x_y[0]:
+            return self._cached_x_y[1]
         y = self._call(x)
-        self._cached = x, y
+        self._cached_x_y = x, y
         return y
 
     def _inv_call(self, y: Tensor) -> Tensor:
         if self._cache_size == 0:
-            return self._back(y)
-        if y is self._cached[1]:
-            return self._cached[0]
-        x = self._back(y)
-        self._cached = x, y
+            return self._inverse(y)
+        if y is self._cached_x_y[1]:
+            return self._cached_x_y[0]
+        x = self._inverse(y)
+        self._cached_x_y = x, y
         return x
 
     def _call(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         raise NotImplementedError
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ class Transform:
         return f"{type(self).__name__}()"
 
 
-class _Inverse(Transform):
+class _InverseTransform(Transform):
     def __init__(self, transform: Transform):
         super().__init__(transform._cache_size)
         self._inv = transform
@@ -136,7 +136,7 @@ class _Inverse(Transform):
         return self._inv.with_cache(cache_size).inv
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Inverse) and self._inv == other._inv
+        return isinstance(other, _InverseTransform) and self._inv == other._inv
 
     __hash__ = Transform.__hash__
 
@@ -207,7 +207,7 @@ class ComposeTransform(Transform):
             x = part(x)
         return x
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         for part in reversed(self.parts):
             y = part._inv_call(y)
         return y
@@ -267,7 +267,7 @@ class IndependentTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return self.base_transform(x)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return self.base_transform._inv_call(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -302,7 +302,7 @@ class ReshapeTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return ops.reshape(x, (*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape))
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.reshape(y, (*y.shape[: y.ndim - len(self.out_shape)], *self.in_shape))
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:

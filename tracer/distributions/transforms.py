@@ -58,7 +58,7 @@ class ExpTransform(_Elementwise):
     def _call(self, x: Tensor) -> Tensor:
         return ops.exp(x)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.log(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class PowerTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return ops.pow(x, self.exponent)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.pow(y, 1 / self.exponent)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class SigmoidTransform(_Elementwise):
         limits = ops.finfo(x.dtype)
         return ops.clamp(ops.sigmoid(x), limits.tiny, 1.0 - limits.eps)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         limits = ops.finfo(y.dtype)
         y = ops.clamp(y, limits.tiny, 1.0 - limits.eps)
         return ops.log(y) - ops.log1p(-y)
@@ -126,7 +126,7 @@ class SoftplusTransform(_Elementwise):
     def _call(self, x: Tensor) -> Tensor:
         return softplus(x)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.log(-ops.expm1(-y)) + y
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class TanhTransform(_Elementwise):
     def _call(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.atanh(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class AbsTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return ops.abs(x)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return y
 
 
@@ -201,7 +201,7 @@ class AffineTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return self.loc + self.scale * x
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return (y - self.loc) / self.scale
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -231,7 +231,7 @@ class SoftmaxTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return ops.softmax(x, -1)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.log(y)
 
 
@@ -260,7 +260,7 @@ class StickBreakingTransform(Transform):
         one = ops.ones_like(left[..., :1])
         return ops.cat([z, one], -1) * ops.cat([one, left], -1)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         cropped = y[..., :-1]
         left = ops.clamp(1 - ops.cumsum(cropped, -1), min=ops.finfo(y.dtype).tiny)
         return ops.log(cropped) - ops.log(left) + self._shift(cropped)
@@ -290,7 +290,7 @@ class LowerCholeskyTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return ops.tril(x, -1) + ops.diag_embed(ops.exp(ops.diagonal(x, 0, -2, -1)))
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.tril(y, -1) + ops.diag_embed(ops.log(ops.diagonal(y, 0, -2, -1)))
 
 
@@ -331,7 +331,7 @@ class CorrCholeskyTransform(Transform):
         left = ops.cumprod(ops.sqrt(1 - ops.square(shares)), -1)
         return (shares + ops.eye(size, dtype=x.dtype, device=beside(x))) * self._left(left)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         left = self._left(1 - ops.cumsum(ops.square(y), -1))
         places = self._places(y.shape[-1], y)
         elements, lefts = (ops.index_select(ops.flatten(m, -2), -1, places) for m in (y, left))
@@ -378,7 +378,7 @@ class CumulativeDistributionTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return self.distribution.cdf(x)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return self.distribution.icdf(y)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -400,7 +400,7 @@ class PositiveDefiniteTransform(Transform):
         lower = LowerCholeskyTransform()(x)
         return lower @ ops.transpose(lower, -1, -2)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         from ..linalg import cholesky
 
         return LowerCholeskyTransform().inv(cholesky(y))
@@ -432,7 +432,7 @@ class CatTransform(Transform):
         parts = ops.split(x, self.lengths, self.dim)
         return ops.cat([t(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         parts = ops.split(y, self.lengths, self.dim)
         return ops.cat([t.inv(p) for t, p in zip(self.transforms, parts, strict=True)], self.dim)
 
@@ -471,7 +471,7 @@ class StackTransform(Transform):
     def _call(self, x: Tensor) -> Tensor:
         return ops.stack([t(p) for t, p in zip(self.transforms, self._slices(x), strict=True)], self.dim)
 
-    def _back(self, y: Tensor) -> Tensor:
+    def _inverse(self, y: Tensor) -> Tensor:
         return ops.stack([t.inv(p) for t, p in zip(self.transforms, self._slices(y), strict=True)], self.dim)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:

@@ -216,6 +216,8 @@ _NUMBERS = """
     shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v shifted_chebyshev_polynomial_w
 """
 
+# Functions of which all operands may be numbers.
+ARITHMETIC = frozenset(["add", "div", "divide", "floor_divide", "mul", "multiply", "sub", "subtract", "true_divide"])
 
 # Parameters with other kinds than their names suggest.
 _SPECIAL = {
@@ -273,8 +275,11 @@ def taken(function: str, name: str, annotation: str, optional: bool = False) -> 
         annotation = _SPECIAL[function, name]
     elif annotation == "Any":
         annotation = _NAMED.get(name, "Any")
-        if name in ("input", "other", "exponent", "n") and function in (*_TENSORS.split(), *_NUMBERS.split()):
-            annotation = "Tensor" if function in _TENSORS.split() else "Operand"
+        if name in ("input", "other", "exponent", "n"):
+            if function in _TENSORS.split():
+                annotation = "Tensor"
+            elif function in ARITHMETIC or function in _NUMBERS.split():
+                annotation = "Operand"
     annotation = annotation.replace("Dims", "int | Sequence[int] | None")
     words = ["Callable" if word.startswith("Callable[") else word for word in annotation.split(" | ")]
     kinds = tuple(KINDS.get(word, KINDS["Any"]) for word in words if word != "None")

@@ -16,7 +16,7 @@ from ..core.device import require_one_device
 from ..core.inplace import require_apart
 from ..core.tensor import Tensor
 from ..runtime.devices import USED
-from .arguments import OPERAND, Taken, Unfit, combination, taken
+from .arguments import ARITHMETIC, OPERAND, Taken, Unfit, combination, taken
 from .contracts import stated
 from .names import label, separate
 from .rows import ROW_MAJOR, write_rows
@@ -230,7 +230,8 @@ class Signature:
                 if p.kind is not p.KEYWORD_ONLY:
                     self.places.append(one)
                 self.named[p.name] = one
-        self.operands = len([one for one in self.named.values() if OPERAND in one.kinds]) > 1
+        # Whether one of the operands must be a tensor.
+        self.operands = name not in ARITHMETIC and len([one for one in self.named.values() if OPERAND in one.kinds]) > 1
         self.also = spellings(name, self.named if self.rest is None else (*self.named, self.rest.name))
         self.accepts = frozenset((*self.named, *self.also, "out", *([self.rest.name] if self.rest else ())))
 

@@ -264,3 +264,74 @@ def test_outside_of_the_support():
     k = D.Kumaraswamy(1.0, 1.0, validate_args=False)
     assert k.log_prob(x).tolist() == [-math.inf, 0.0, 0.0, -math.inf, -math.inf]
     assert k.cdf(x).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0]
+
+
+def test_classes_of_programs():
+    """Programs override what PyTorch's base classes call."""
+
+    class Cubed(D.Transform):
+        domain = codomain = D.constraints.real
+        bijective, sign = True, 1
+
+        def _call(self, x):
+            return x**3
+
+        def _inverse(self, y):
+            return y.sign() * y.abs() ** (1 / 3)
+
+        def log_abs_det_jacobian(self, x, y):
+            return (3 * x * x).log()
+
+    class Shifted(D.Distribution):
+        arg_constraints = {"loc": D.constraints.real}  # noqa: RUF012
+        support = D.constraints.real
+
+        def __init__(self, loc, validate_args=None):
+            self.loc, self.extra = loc, 2
+            super().__init__(loc.shape, validate_args=validate_args)
+
+        def expand(self, batch_shape, _instance=None):
+            new = self._get_checked_instance(Shifted, _instance)
+            new.loc, new.extra = self.loc.expand(batch_shape), self.extra
+            super(Shifted, new).__init__(tracer.Size(batch_shape), validate_args=False)
+            new._validate_args = self._validate_args
+            return new
+
+    t, x = Cubed(cache_size=1), tracer.tensor([0.5, 2.0])
+    assert t.inv(t(x)) is x and tracer.allclose(t.inv(tracer.tensor([8.0])), tracer.tensor([2.0]))
+    cubed = D.TransformedDistribution(D.Normal(tracer.zeros(2), 1.0), [t])
+    y = x**3
+    assert tracer.allclose(cubed.log_prob(y), D.Normal(0.0, 1.0).log_prob(x) - (3 * x * x).log())
+    wide = Shifted(tracer.zeros(2)).expand((3, 2))
+    assert wide.batch_shape == (3, 2) and wide.extra == 2 and wide.loc.shape == (3, 2)
+    assert isinstance(D.HalfCauchy(2.0).base_dist, D.Cauchy) and D.HalfNormal(2.0).base_dist.scale == 2
+
+
+def test_constraints_are_classes():
+    c = D.constraints
+
+    class Softened(type(c.positive)):
+        def __init__(self):
+            super().__init__(lower_bound=0.0)
+
+    assert (
+        isinstance(c.positive, c.greater_than)
+        and isinstance(c.unit_interval, c.interval)
+        and isinstance(c.real_vector, c.independent)
+    )
+    assert not isinstance(c.positive, c.less_than) and isinstance(Softened(), c.greater_than)
+    assert tracer.equal(Softened().check(tracer.tensor([-1.0, 1.0])), tracer.tensor([False, True]))
+    texts = {
+        c.interval(0.0, 2.0): "Interval(lower_bound=0.0, upper_bound=2.0)",
+        c.real_vector: "IndependentConstraint(Real(), 1)",
+    }
+    texts |= {
+        c.positive_integer: "IntegerGreaterThan(lower_bound=1)",
+        c.half_open_interval(0, 1): "HalfOpenInterval(lower_bound=0, upper_bound=1)",
+    }
+    assert all(repr(constraint) == text for constraint, text in texts.items())
+    with pytest.raises(TypeError, match="lower_bound, upper_bound"):
+        c.interval(0.0)
+    assert c.positive_semidefinite.check(tracer.eye(2)) and not c.positive_semidefinite.check(-tracer.eye(2))
+    mixture = c.MixtureSameFamilyConstraint(c.independent(c.positive, 1))
+    assert mixture.event_dim == 1 and mixture.check(tracer.tensor([[1.0, 2.0], [1.0, -1.0]])).tolist() == [True, False]

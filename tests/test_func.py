@@ -245,3 +245,35 @@ def test_operations_along_an_axis_of_each_sample(name):
     if name != "argsort":
         gradient = tracer.func.grad(lambda t: (f(t) ** 2).sum())
         assert tracer.allclose(tracer.func.vmap(gradient)(x), tracer.stack([gradient(t) for t in x]))
+
+
+def test_dual_tensors():
+    from tracer.autograd import forward_ad as forward
+
+    x, t, w = (tracer.randn(3, dtype=tracer.float64) for _ in range(3))
+    w.requires_grad_()
+    f = lambda x: tracer.sin(x) * x + w * x.sum()
+    expected = func.jvp(f, (x,), (t,))
+    with forward.dual_level() as level:
+        dual = forward.make_dual(x, t)
+        y = f(dual)
+        found = forward.unpack_dual(y)
+        assert level == 0 and tracer.allclose(found.primal, expected[0]) and tracer.allclose(found.tangent, expected[1])
+        assert forward.unpack_dual(dual).tangent is t and forward.unpack_dual(x).tangent is None
+        assert forward.unpack_dual(w * 2).tangent is None
+        assert tracer.equal(forward.unpack_dual(3 * dual).tangent, 3 * t)
+        assert tracer.equal(forward.unpack_dual(dual.sign() + 0 * dual.detach()).tangent, tracer.zeros_like(t))
+        other = forward.make_dual(x, 2 * t)
+        assert tracer.allclose(forward.unpack_dual(other * dual).tangent, 3 * x * t)
+        with pytest.raises(RuntimeError, match="Nested"):
+            forward.enter_dual_level()
+        with tracer.no_grad(), pytest.raises(RuntimeError, match="no_grad"):
+            forward.make_dual(x, t)
+        with pytest.raises(RuntimeError, match="different size"):
+            forward.make_dual(x, t[:2])
+        with pytest.raises(ValueError, match="floating point"):
+            forward.make_dual(tracer.ones(3, dtype=tracer.int64), t)
+    assert forward.unpack_dual(y).tangent is None
+    for wrong in (lambda: forward.make_dual(x, t), forward.exit_dual_level):
+        with pytest.raises(RuntimeError, match="level"):
+            wrong()

@@ -446,3 +446,25 @@ def test_what_is_detached_keeps_no_graph_alive():
     assert y.tolist() == [3, 0]
     assert d.storage_offset() == 1
     assert y._version == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "expected", "dtype"),
+    [
+        ("mul(3, tensor(2))", 6, "int64"),
+        ("add(3.5, tensor([2]))", [5.5], "float32"),
+        ("sub(1, tensor([2., 3.]))", [-1, -2], "float32"),
+        ("div(3, tensor([2]))", [1.5], "float32"),
+        ("floor_divide(7, tensor([2]))", [3], "int64"),
+        ("multiply(2, tensor(True))", 2, "int64"),
+        ("div(7, tensor([2]), rounding_mode='trunc')", [3], "int64"),
+        ("subtract(3, 2.5)", 0.5, "float32"),
+        ("mul(True, False)", False, "bool"),
+        ("divide(True, False)", float("inf"), "float32"),
+        ("add(3, tensor([2], dtype=tracer.uint8))", [5], "uint8"),
+        ("sub(1, tensor([2.]), alpha=3)", [-5], "float32"),
+    ],
+)
+def test_numbers_as_first_operands(call, expected, dtype):
+    found = eval(f"tracer.{call}", {"tracer": tracer, "tensor": tracer.tensor})
+    assert found.tolist() == expected and found.dtype is getattr(tracer, dtype)

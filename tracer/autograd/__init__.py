@@ -14,7 +14,7 @@ from ..core.device import beside, moved
 from ..core.size import Size
 from ..core.tensor import Tensor, wrap
 from ..runtime.devices import USED
-from . import functional, graph
+from . import forward_ad, functional, graph
 from .anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .edges import GradientEdge, find, type_of
 from .engine import Edge, run, running
@@ -36,6 +36,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "functional",
     "grad",
     "gradcheck",

@@ -185,7 +185,8 @@ class _Half(Distribution):
         super().__init__(self.scale.shape, validate_args=validate_args)
 
     @property
-    def _base(self) -> Any:
+    def base_dist(self) -> Any:
+        """The distribution of the variable itself."""
         return self._whole(ops.zeros_like(self.scale), self.scale, validate_args=False)
 
     @property
@@ -193,23 +194,23 @@ class _Half(Distribution):
         return ops.zeros_like(self.scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return ops.abs(self._base.rsample(sample_shape))
+        return ops.abs(self.base_dist.rsample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return ops.where(value >= 0, self._base.log_prob(value) + math.log(2), -math.inf)
+        return ops.where(value >= 0, self.base_dist.log_prob(value) + math.log(2), -math.inf)
 
     def cdf(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        return 2 * self._base.cdf(value) - 1
+        return 2 * self.base_dist.cdf(value) - 1
 
     def icdf(self, value: Tensor) -> Tensor:
-        return self._base.icdf((value + 1) / 2)
+        return self.base_dist.icdf((value + 1) / 2)
 
     def entropy(self) -> Tensor:
-        return self._base.entropy() - math.log(2)
+        return self.base_dist.entropy() - math.log(2)
 
 
 class HalfNormal(_Half):

@@ -543,7 +543,29 @@ def test_names_of_the_implementation():
     from torch.nn.parallel.distributed import DistributedDataParallel
     from torch.quasirandom import SobolEngine
     from torch.utils._pytree import SUPPORTED_NODES, _get_node_type
+    from torch.autograd.variable import Variable
+    from torch.nn._reduction import get_enum, legacy_get_string
+    from torch.nn.modules.conv import LazyConv2d, _ConvNd, _ConvTransposeNd
+    from torch.nn.modules.linear import LazyLinear
+    from torch.nn.modules.module import register_module_forward_hook
+    from torch.nn.modules.padding import _ReflectionPadNd
+    from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _MaxPoolNd
+    from torch.utils._contextlib import _DecoratorContextManager
     from torch.utils.checkpoint import get_device_states, set_device_states
+    assert isinstance(nn.Conv1d(1, 1, 1), _ConvNd) and isinstance(nn.ConvTranspose2d(1, 1, 1), _ConvTransposeNd)
+    assert isinstance(nn.ReflectionPad2d(1), _ReflectionPadNd) and not isinstance(nn.ZeroPad2d(1), _ReflectionPadNd)
+    assert isinstance(nn.AdaptiveAvgPool2d(1), _AdaptiveAvgPoolNd) and not isinstance(nn.AdaptiveMaxPool2d(1), _AdaptiveAvgPoolNd)
+    assert isinstance(torch.ones(1), Variable) and not isinstance(1, Variable) and Variable(torch.ones(2), True).requires_grad
+    assert get_enum("sum") == 2 and legacy_get_string(False, None, emit_warning=False) == "sum"
+    assert "NumPy" in torch.__config__.show()
+
+    class counted(_DecoratorContextManager):
+        calls = 0
+        def __enter__(self): type(self).calls += 1
+        def __exit__(self, *exception): pass
+
+    twice = counted()(lambda x: 2 * x)
+    assert [twice(1), twice(2)] == [2, 4] and counted.calls == 2
     from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
     assert _parse_to("cpu", torch.float64) == (torch.device("cpu"), torch.float64, False, None)
     assert _parse_to(torch.ones(1, dtype=torch.int32))[1] == torch.int32 and _parse_to(dtype=torch.half)[0] is None
@@ -582,6 +604,7 @@ def test_trees():
     assert paths == {"x": ["['x'][0]1", Pair("['x'][1][0]2", ("['x'][1][1][0]3",))], "y": "['y']4"}, paths
     added = pytree.tree_map_with_path(lambda path, a, b: (len(path), a + b), [1, [2]], [10, [20]])
     assert added == [(1, 11), [(2, 22)]]
+    assert [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(tree)][1:3] == ["['x'][1][0]", "['x'][1][1][0]"]
     node = pytree.SUPPORTED_NODES[pytree._get_node_type(Pair(1, 2))]
     assert node.unflatten_fn(*node.flatten_fn(Pair(1, 2))) == Pair(1, 2)
     assert pytree.tree_is_leaf(3) and not pytree.tree_is_leaf(Pair(1, 2)) and pytree.tree_is_leaf([], lambda x: True)

@@ -172,7 +172,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: builtins.int | Sequence[buil
     Shapes: (N, C, L) or (C, L), the last axis of the given size. Takes floating and complex tensors; integer and bool
     ones raise RuntimeError. The dtype is kept. Other numbers of axes raise RuntimeError.
     """
-def add(input: Tensor, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
+def add(input: Operand, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
     """input + alpha * other, elementwise.
 
     Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
@@ -1176,13 +1176,13 @@ def dist(input: Tensor, other: Tensor, p: builtins.float = 2, *, out: Tensor | N
     Shapes: Any; the result is a scalar. Takes floating and complex tensors; integer and bool ones raise RuntimeError.
     The dtype is kept; complex numbers give real ones. Shapes that do not fit raise RuntimeError.
     """
-def div(input: Tensor, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
 
     Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
     raise RuntimeError.
     """
-def divide(input: Tensor, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
+def divide(input: Operand, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
 
     Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit
@@ -1501,7 +1501,7 @@ def floor_(input: Tensor) -> Tensor:
     Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
     tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
     """
-def floor_divide(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def floor_divide(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """The floor of input / other, elementwise; the derivative is 0. Raises NotImplementedError for bools.
 
     Shapes: The operands broadcast. Takes floating and integer tensors; complex and bool ones raise NotImplementedError.
@@ -2501,7 +2501,7 @@ def msort(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     Shapes: A result like ``input``. Takes floating, integer and bool tensors; complex ones raise NotImplementedError.
     The dtype is kept.
     """
-def mul(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def mul(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """input * other, elementwise.
 
     Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
@@ -2513,7 +2513,7 @@ def multinomial(input: Tensor, num_samples: builtins.int, replacement: builtins.
     Shapes: Weights (n) or (m, n) give (num_samples) or (m, num_samples). Takes floating tensors; complex, integer and
     bool ones raise RuntimeError. The result is int64. Other numbers of axes raise RuntimeError.
     """
-def multiply(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
+def multiply(input: Operand, other: Operand, *, out: Tensor | None = None) -> Tensor:
     """input * other, elementwise.
 
     Shapes: The operands broadcast. Takes any dtype; the dtype is kept. Shapes that do not fit raise RuntimeError.
@@ -3454,13 +3454,13 @@ def stft(input: Tensor, n_fft: builtins.int, hop_length: builtins.int | None = N
     and complex tensors; the result is complex. Other numbers of axes raise RuntimeError.
     """
 strided: layout
-def sub(input: Tensor, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
+def sub(input: Operand, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha * other, elementwise. Raises RuntimeError for bools.
 
     Shapes: The operands broadcast. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype
     is kept. Shapes that do not fit raise RuntimeError.
     """
-def subtract(input: Tensor, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
+def subtract(input: Operand, other: Operand, *, alpha: Number = 1, out: Tensor | None = None) -> Tensor:
     """input - alpha * other, elementwise. Raises RuntimeError for bools.
 
     Shapes: The operands broadcast. Takes floating, complex and integer tensors; bool ones raise RuntimeError. The dtype
@@ -3717,7 +3717,7 @@ def triu_indices(row: builtins.int, col: builtins.int, offset: builtins.int = 0,
 
     Shapes: (2, number of positions). The dtype is int64 unless given. Raises TypeError for arguments of other types.
     """
-def true_divide(input: Tensor, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
+def true_divide(input: Operand, other: Operand, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """input / other, elementwise; integers become the default dtype, unless the quotient is rounded (floor or trunc).
 
     Shapes: The operands broadcast. Takes any dtype. Integers and bools give the default dtype. Shapes that do not fit

@@ -16,6 +16,7 @@ from . import (
     amp,
     common_types,
     compiler,
+    config,
     cuda,
     distributed,
     dlpack,
@@ -44,6 +45,7 @@ from .finder import VERSION as __version__
 _HERE = {*globals(), *_DIFFERENT}
 globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
 _dynamo = compiler
+__config__ = config
 legacy_contiguous_format = _tracer.contiguous_format
 sym_int, sym_float, sym_max, sym_min = _builtins.int, _builtins.float, _builtins.max, _builtins.min
 sym_not = lambda a: not a

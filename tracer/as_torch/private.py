@@ -9,7 +9,7 @@ from tracer import distributions, nn, ops, serialization, utils
 from tracer.core.tensor import Tensor
 from tracer.distributions import kl, mapping, transforms
 from tracer.nn import parallel, parameter
-from tracer.nn.modules import dropout, normalization
+from tracer.nn.modules import normalization
 from tracer.utils import _pytree, checkpoint
 from tracer.utils.data import dataloader
 
@@ -55,11 +55,9 @@ _NAMES: dict[Any, dict[str, Any]] = {
     _pytree: {"is_structseq_instance": _is_structseq},
     checkpoint: {"get_device_states": get_device_states, "set_device_states": set_device_states},
     distributions.utils: {"_standard_normal": _standard_normal, "_sum_rightmost": distributions.utils.sum_rightmost},
-    dropout: {"_DropoutNd": dropout._Dropout},
     kl: {"_KL_REGISTRY": kl._RULES},
     Tensor: {"_cdata": property(id)},  # compared for identity
     nn.modules: {"Module": nn.Module},
-    normalization: {"_NormBase": normalization._Running},
     parameter: {"UninitializedTensorMixin": parameter._Uninitialized},
     nn.module: {"_global_parameter_registration_hooks": {}},
     serialization: {"MAP_LOCATION": Any, "DEFAULT_PROTOCOL": 2},

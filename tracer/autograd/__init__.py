@@ -51,16 +51,6 @@ __all__ = [
 ]
 
 
-def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
-    """A tensor on the data of another one, with its shape and dtype; PyTorch's former autograd interface.
-
-    Raises RuntimeError if ``requires_grad`` and the dtype is neither floating nor complex.
-    """
-    out = data.detach()
-    out._view = None
-    return out.requires_grad_() if requires_grad else out
-
-
 class _Engine:
     """The object that PyTorch programs know as ``Variable._execution_engine``."""
 
@@ -73,7 +63,24 @@ class _Engine:
         engine.callbacks.append(callback)
 
 
-Variable._execution_engine = _Engine()  # type: ignore[attr-defined]
+class _IsTensor(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, Tensor)
+
+
+class Variable(metaclass=_IsTensor):
+    """A tensor on the data of another one, with its shape and dtype; PyTorch's former autograd interface. All tensors are
+    instances.
+
+    Raises RuntimeError if ``requires_grad`` and the dtype is neither floating nor complex.
+    """
+
+    _execution_engine = _Engine()
+
+    def __new__(cls, data: Tensor, requires_grad: bool = False) -> Any:
+        out = data.detach()
+        out._view = None
+        return out.requires_grad_() if requires_grad else out
 
 
 def _list(x: Any) -> list[Any]:

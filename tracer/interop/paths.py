@@ -95,3 +95,10 @@ def enter_layers() -> None:
     layers: Any = sys.modules[f"{root}.nn.modules"]
     layers.module = sys.modules[f"{root}.nn.modules.module"] = sys.modules[f"{root}.nn.module"]
     layers.activation.MultiheadAttention = layers.MultiheadAttention
+    for name, found in vars(sys.modules[f"{root}.nn.hooks"]).items():
+        if name.startswith("register_module_"):
+            setattr(layers.module, name, found)
+    for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm", "Linear"):
+        for name in (f"Lazy{kind}", *(f"Lazy{kind}{n}d" for n in (1, 2, 3))):
+            if hasattr(layers, name):
+                setattr(sys.modules[getattr(layers, name.removeprefix("Lazy")).__module__], name, getattr(layers, name))

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 __all__ = [
     "LeafSpec",
     "TreeSpec",
+    "keystr",
     "register_pytree_node",
     "tree_all",
     "tree_any",
     "tree_flatten",
+    "tree_flatten_with_path",
     "tree_is_leaf",
     "tree_leaves",
+    "tree_leaves_with_path",
     "tree_map",
     "tree_map_",
     "tree_map_only",
@@ -192,13 +195,15 @@ def tree_map(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable
     return tree_unflatten([func(*row) for row in zip(leaves, *others, strict=True)], spec)
 
 
-def tree_map_with_path(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
-    """``tree_map`` of a function that also gets, as its first argument, the path to the leaf: a tuple of keys."""
-    places: list[Any] = []
+def tree_flatten_with_path(
+    tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> tuple[list[tuple[tuple[Any, ...], Any]], TreeSpec]:
+    """The leaves of a tree, each with its path, a tuple of keys; and its structure."""
+    found: list[tuple[tuple[Any, ...], Any]] = []
 
     def visit(part: Any, path: tuple[Any, ...]) -> None:
         if tree_is_leaf(part, is_leaf):
-            places.append(path)
+            found.append((path, part))
             return
         children, _ = SUPPORTED_NODES[_get_node_type(part)].flatten_fn(part)
         keys = map(MappingKey, part) if isinstance(part, dict) else map(SequenceKey, range(len(children)))
@@ -206,9 +211,24 @@ def tree_map_with_path(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf
             visit(child, (*path, key))
 
     visit(tree, ())
-    leaves, spec = tree_flatten(tree, is_leaf)
+    return found, tree_structure(tree, is_leaf)
+
+
+def tree_leaves_with_path(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[tuple[tuple[Any, ...], Any]]:
+    """The leaves of a tree, each with its path."""
+    return tree_flatten_with_path(tree, is_leaf)[0]
+
+
+def keystr(path: Iterable[Any]) -> str:
+    """A path as the text of indices."""
+    return "".join(map(str, path))
+
+
+def tree_map_with_path(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """``tree_map`` of a function that also gets, as its first argument, the path to the leaf."""
+    places, spec = tree_flatten_with_path(tree, is_leaf)
     others = [tree_leaves(rest, is_leaf) for rest in rests]
-    return tree_unflatten([func(*row) for row in zip(places, leaves, *others, strict=True)], spec)
+    return tree_unflatten([func(*place, *row) for place, *row in zip(places, *others, strict=True)], spec)
 
 
 def tree_map_(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:

@@ -18,7 +18,7 @@ from ..parameter import Parameter
 _PADDINGS = ("zeros", "reflect", "replicate", "circular")
 
 
-class _Conv(Module):
+class _ConvNd(Module):
     """The weight is (out_channels, in_channels / groups, k...), or (in_channels, out_channels / groups, k...) if transposed;
     the bias is (out_channels). Both are uniform in [-b, b], b = 1 / sqrt(fan_in). ``groups`` divides the channels into groups
     that are computed separately. Raises ValueError for channels that are not divisible by it, and for invalid paddings.
@@ -93,7 +93,7 @@ class _Conv(Module):
         return text if self.padding_mode == "zeros" else f"{text}, padding_mode={self.padding_mode}"
 
 
-class _Convolution(_Conv):
+class _Convolution(_ConvNd):
     """``padding`` is the amount on both sides, or "valid" (none), or "same", for a result as long as the input, if the stride
     is 1. ``padding_mode``: "zeros", "reflect", "replicate" or "circular". ``dilation`` is the distance between the kernel's
     elements.
@@ -157,7 +157,7 @@ class Conv3d(_Convolution):
     function = F.conv3d
 
 
-class _Transposed(_Conv):
+class _ConvTransposeNd(_ConvNd):
     """``padding`` and ``dilation`` are those of the convolution whose adjoint this is: ``padding`` shortens the result.
     ``output_padding`` extends it on one side; the optional argument ``output_size`` of a call gives its extents instead.
     ``padding_mode`` can only be "zeros".
@@ -208,21 +208,21 @@ class _Transposed(_Conv):
         return tuple(size - a for size, a in zip(output_size, least, strict=True))
 
 
-class ConvTranspose1d(_Transposed):
+class ConvTranspose1d(_ConvTransposeNd):
     """The adjoint of ``Conv1d`` with respect to its input."""
 
     rank = 1
     function = F.conv_transpose1d
 
 
-class ConvTranspose2d(_Transposed):
+class ConvTranspose2d(_ConvTransposeNd):
     """The adjoint of ``Conv2d`` with respect to its input."""
 
     rank = 2
     function = F.conv_transpose2d
 
 
-class ConvTranspose3d(_Transposed):
+class ConvTranspose3d(_ConvTransposeNd):
     """The adjoint of ``Conv3d`` with respect to its input."""
 
     rank = 3

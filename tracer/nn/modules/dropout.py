@@ -7,7 +7,7 @@ from .. import functional as F
 from .declared import Declared
 
 
-class _Dropout(Declared):
+class _DropoutNd(Declared):
     """``p`` is the probability of zeros, in training; evaluation returns the input. Raises ValueError unless it is between 0
     and 1.
     """
@@ -26,37 +26,37 @@ class _Dropout(Declared):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class Dropout(_Dropout):
+class Dropout(_DropoutNd):
     """Sets elements to zero with probability ``p`` and scales the others by 1 / (1 - p) (Srivastava et al. 2014)."""
 
     function = F.dropout
 
 
-class Dropout1d(_Dropout):
+class Dropout1d(_DropoutNd):
     """Drops whole channels of (N, C, L) or (C, L), as ``Dropout`` drops elements (Tompson et al. 2015)."""
 
     function = F.dropout1d
 
 
-class Dropout2d(_Dropout):
+class Dropout2d(_DropoutNd):
     """Drops whole channels of (N, C, H, W) or (C, H, W), as ``Dropout`` drops elements (Tompson et al. 2015)."""
 
     function = F.dropout2d
 
 
-class Dropout3d(_Dropout):
+class Dropout3d(_DropoutNd):
     """Drops whole channels of (N, C, D, H, W) or (C, D, H, W), as ``Dropout`` drops elements (Tompson et al. 2015)."""
 
     function = F.dropout3d
 
 
-class AlphaDropout(_Dropout):
+class AlphaDropout(_DropoutNd):
     """Dropout that keeps mean and variance after SELU (Klambauer et al. 2017)."""
 
     function = F.alpha_dropout
 
 
-class FeatureAlphaDropout(_Dropout):
+class FeatureAlphaDropout(_DropoutNd):
     """``AlphaDropout`` (Klambauer et al. 2017) of whole channels, axis 1."""
 
     function = F.feature_alpha_dropout

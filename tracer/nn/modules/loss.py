@@ -194,7 +194,7 @@ class CTCLoss(Declared):
         return ""
 
 
-class _Weighted(Module):
+class _WeightedLoss(Module):
     """``weight`` is stored as a buffer; None is 1."""
 
     function: ClassVar[Callable[..., Tensor]]
@@ -214,7 +214,7 @@ class _Weighted(Module):
         return type(self).function(input, target, weight=self.weight, reduction=self.reduction)
 
 
-class BCELoss(_Weighted):
+class BCELoss(_WeightedLoss):
     """Binary cross entropy of probabilities: -(t log(p) + (1 - t) log(1 - p)), the logarithms being at least -100. ``weight``
     multiplies the elements. Probabilities outside [0, 1] raise RuntimeError.
     """
@@ -222,7 +222,7 @@ class BCELoss(_Weighted):
     function = F.binary_cross_entropy
 
 
-class MultiLabelSoftMarginLoss(_Weighted):
+class MultiLabelSoftMarginLoss(_WeightedLoss):
     """Binary cross entropy of logits, averaged over the classes: see ``nn.functional.multilabel_soft_margin_loss``. ``weight``
     multiplies the classes.
     """
@@ -230,7 +230,7 @@ class MultiLabelSoftMarginLoss(_Weighted):
     function = F.multilabel_soft_margin_loss
 
 
-class BCEWithLogitsLoss(_Weighted):
+class BCEWithLogitsLoss(_WeightedLoss):
     """Binary cross entropy of logits: ``BCELoss`` of sigmoid(x). ``weight`` multiplies the elements, ``pos_weight`` the terms
     of positive targets; None is 1.
     """
@@ -252,7 +252,7 @@ class BCEWithLogitsLoss(_Weighted):
         )
 
 
-class MultiMarginLoss(_Weighted):
+class MultiMarginLoss(_WeightedLoss):
     """max(0, ``margin`` - input[target] + input[i])^``p``, summed over the other classes and divided by the number of classes.
     ``weight``: a factor for each target class. Raises ValueError for a ``p`` other than 1 and 2, AssertionError for a weight
     that is no vector.
@@ -278,7 +278,7 @@ class MultiMarginLoss(_Weighted):
         return F.multi_margin_loss(input, target, self.p, self.margin, self.weight, reduction=self.reduction)
 
 
-class NLLLoss(_Weighted):
+class NLLLoss(_WeightedLoss):
     """The negative log likelihood of the target class, from log probabilities: see ``nn.functional.nll_loss``. ``weight``: a
     factor for each class; the mean divides by the sum of the targets' factors. Targets ``ignore_index`` do not count.
     """
@@ -298,7 +298,7 @@ class NLLLoss(_Weighted):
         return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
-class CrossEntropyLoss(_Weighted):
+class CrossEntropyLoss(_WeightedLoss):
     """``NLLLoss`` of the log softmax of logits; the target is class numbers or class probabilities. ``weight``: a factor for
     each class; for class numbers, the mean divides by the sum of the targets' factors. Targets ``ignore_index`` do not count.
     ``label_smoothing``: the part of the target that is spread over all classes (Szegedy et al. 2016); outside [0, 1] it raises

@@ -27,7 +27,7 @@ def _reset_affine(module: Module) -> None:
         init.zeros_(module.bias)
 
 
-class _Running(Module):
+class _NormBase(Module):
     """``num_features`` is the number of channels. ``momentum`` is the weight of a batch in the running moments; None is the
     mean of all batches. ``track_running_stats`` keeps the running moments, as buffers. ``affine`` adds the weight, of ones,
     and, if ``bias``, the bias, of zeros. Raises ValueError for other numbers of axes.
@@ -80,7 +80,7 @@ class _Running(Module):
         )
 
 
-class _BatchNorm(_Running):
+class _BatchNorm(_NormBase):
     """(x - mean) / sqrt(var + ``eps``) * weight + bias, with the moments of each channel over the batch and the last axes; in
     evaluation, with the running ones.
     """
@@ -132,7 +132,7 @@ class BatchNorm3d(_BatchNorm):
     ranks, words = (5,), "5D"
 
 
-class _InstanceNorm(_Running):
+class _InstanceNorm(_NormBase):
     """(x - mean) / sqrt(var + ``eps``) * weight + bias, with the moments of each channel of each sample; in evaluation with the
     running ones, if there are. Raises ValueError for another number of channels if ``affine``.
     """

@@ -11,7 +11,7 @@ from ..functional.convolution import ntuple
 from .declared import Declared
 
 
-class _MaxPool(Declared):
+class _MaxPoolNd(Declared):
     """``return_indices`` also returns the positions of the maxima, int64, in the flattened last axes. ``padding`` adds
     positions that are never the maximum; more than half of the window raises RuntimeError in a call.
     """
@@ -33,25 +33,25 @@ class _MaxPool(Declared):
         )
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(_MaxPoolNd):
     """The maximum of each window of (N, C, L)."""
 
     function = F.max_pool1d
 
 
-class MaxPool2d(_MaxPool):
+class MaxPool2d(_MaxPoolNd):
     """The maximum of each window of (N, C, H, W)."""
 
     function = F.max_pool2d
 
 
-class MaxPool3d(_MaxPool):
+class MaxPool3d(_MaxPoolNd):
     """The maximum of each window of (N, C, D, H, W)."""
 
     function = F.max_pool3d
 
 
-class _MaxUnpool(Declared):
+class _MaxUnpoolNd(Declared):
     """The other elements are 0. Called with the maxima, their positions, and optionally ``output_size``, for inputs whose
     extent the windows do not determine. Positions outside of the result raise RuntimeError.
     """
@@ -69,21 +69,21 @@ class _MaxUnpool(Declared):
         return type(self).function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
-class MaxUnpool1d(_MaxUnpool):
+class MaxUnpool1d(_MaxUnpoolNd):
     """Places elements at the positions of the maxima of ``MaxPool1d(return_indices=True)``."""
 
     rank = 1
     function = F.max_unpool1d
 
 
-class MaxUnpool2d(_MaxUnpool):
+class MaxUnpool2d(_MaxUnpoolNd):
     """Places elements at the positions of the maxima of ``MaxPool2d(return_indices=True)``."""
 
     rank = 2
     function = F.max_unpool2d
 
 
-class MaxUnpool3d(_MaxUnpool):
+class MaxUnpool3d(_MaxUnpoolNd):
     """Places elements at the positions of the maxima of ``MaxPool3d(return_indices=True)``."""
 
     rank = 3
@@ -110,7 +110,7 @@ class AvgPool1d(Declared):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class _AvgPool(Declared):
+class _AvgPoolNd(Declared):
     """``padding`` adds zeros, at most half of the window; they count in the mean unless ``count_include_pad`` is False.
     ``divisor_override`` replaces the number of elements by which the sum is divided; None is that number. More padding, or a
     divisor of 0, raises RuntimeError in a call.
@@ -130,19 +130,19 @@ class _AvgPool(Declared):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_AvgPoolNd):
     """The mean of each window of (N, C, H, W)."""
 
     function = F.avg_pool2d
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_AvgPoolNd):
     """The mean of each window of (N, C, D, H, W)."""
 
     function = F.avg_pool3d
 
 
-class _LPPool(Declared):
+class _LPPoolNd(Declared):
     """``norm_type`` is p; infinity gives the maximum."""
 
     norm_type: float
@@ -154,19 +154,19 @@ class _LPPool(Declared):
         return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
 
 
-class LPPool1d(_LPPool):
+class LPPool1d(_LPPoolNd):
     """The p-norm of each window of (N, C, L): sum(x^p)^(1/p)."""
 
     function = F.lp_pool1d
 
 
-class LPPool2d(_LPPool):
+class LPPool2d(_LPPoolNd):
     """The p-norm of each window of (N, C, H, W): sum(x^p)^(1/p)."""
 
     function = F.lp_pool2d
 
 
-class LPPool3d(_LPPool):
+class LPPool3d(_LPPoolNd):
     """The p-norm of each window of (N, C, D, H, W): sum(x^p)^(1/p)."""
 
     function = F.lp_pool3d
@@ -183,43 +183,47 @@ class _Adaptive(Declared):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_Adaptive):
+class _AdaptiveAvgPoolNd(_Adaptive):
+    """Base of the layers for one, two and three axes."""
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """The means of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_avg_pool1d
 
 
-class AdaptiveAvgPool2d(_Adaptive):
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """The means of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_avg_pool2d
 
 
-class AdaptiveAvgPool3d(_Adaptive):
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """The means of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_avg_pool3d
 
 
-class _AdaptiveMax(_Adaptive):
+class _AdaptiveMaxPoolNd(_Adaptive):
     """``return_indices`` also returns the positions of the maxima, int64, in the flattened last axes."""
 
     return_indices: bool = False
 
 
-class AdaptiveMaxPool1d(_AdaptiveMax):
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     """The maxima of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_max_pool1d
 
 
-class AdaptiveMaxPool2d(_AdaptiveMax):
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     """The maxima of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_max_pool2d
 
 
-class AdaptiveMaxPool3d(_AdaptiveMax):
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """The maxima of ``output_size`` windows that cover the input."""
 
     function = F.adaptive_max_pool3d
@@ -316,7 +320,7 @@ class _Padding(Declared):
         return f"{self.padding}"
 
 
-class _ConstantPad(_Padding):
+class _ConstantPadNd(_Padding):
     value: float
 
     def forward(self, input: Tensor) -> Tensor:
@@ -326,19 +330,19 @@ class _ConstantPad(_Padding):
         return f"padding={self.padding}, value={self.value}"
 
 
-class ConstantPad1d(_ConstantPad):
+class ConstantPad1d(_ConstantPadNd):
     """Pads signals with ``value``."""
 
     rank = 1
 
 
-class ConstantPad2d(_ConstantPad):
+class ConstantPad2d(_ConstantPadNd):
     """Pads images with ``value``."""
 
     rank = 2
 
 
-class ConstantPad3d(_ConstantPad):
+class ConstantPad3d(_ConstantPadNd):
     """Pads volumes with ``value``."""
 
     rank = 3
@@ -369,55 +373,67 @@ class ZeroPad3d(_ZeroPad):
     rank = 3
 
 
-class ReflectionPad1d(_Padding):
+class _ReflectionPadNd(_Padding):
+    """Base of the layers for one, two and three axes."""
+
+
+class ReflectionPad1d(_ReflectionPadNd):
     """Pads signals by reflection, without repeating the ends."""
 
     rank, mode = 1, "reflect"
 
 
-class ReflectionPad2d(_Padding):
+class ReflectionPad2d(_ReflectionPadNd):
     """Pads images by reflection, without repeating the edges."""
 
     rank, mode = 2, "reflect"
 
 
-class ReflectionPad3d(_Padding):
+class ReflectionPad3d(_ReflectionPadNd):
     """Pads volumes by reflection, without repeating the faces."""
 
     rank, mode = 3, "reflect"
 
 
-class ReplicationPad1d(_Padding):
+class _ReplicationPadNd(_Padding):
+    """Base of the layers for one, two and three axes."""
+
+
+class ReplicationPad1d(_ReplicationPadNd):
     """Pads signals by repeating the ends."""
 
     rank, mode = 1, "replicate"
 
 
-class ReplicationPad2d(_Padding):
+class ReplicationPad2d(_ReplicationPadNd):
     """Pads images by repeating the edges."""
 
     rank, mode = 2, "replicate"
 
 
-class ReplicationPad3d(_Padding):
+class ReplicationPad3d(_ReplicationPadNd):
     """Pads volumes by repeating the faces."""
 
     rank, mode = 3, "replicate"
 
 
-class CircularPad1d(_Padding):
+class _CircularPadNd(_Padding):
+    """Base of the layers for one, two and three axes."""
+
+
+class CircularPad1d(_CircularPadNd):
     """Pads signals with the opposite end."""
 
     rank, mode = 1, "circular"
 
 
-class CircularPad2d(_Padding):
+class CircularPad2d(_CircularPadNd):
     """Pads images with the opposite edge."""
 
     rank, mode = 2, "circular"
 
 
-class CircularPad3d(_Padding):
+class CircularPad3d(_CircularPadNd):
     """Pads volumes with the opposite face."""
 
     rank, mode = 3, "circular"

@@ -19,7 +19,7 @@ PACKAGES = frozenset(
         *("_dynamo.config", "_dynamo.utils", "_dynamo._trace_wrapped_higher_order_op"),
         *("backends.quantized",),
         *("nn.intrinsic", "nn.parallel.scatter_gather", "nn.qat", "nn.quantizable", "nn.quantized"),
-        *("utils._device", "utils._foreach_utils", "utils._python_dispatch", "utils._sympy", "utils.weak"),
+        *("utils._device", "utils._python_dispatch", "utils._sympy", "utils.weak"),
         *("nn.utils._named_member_accessor", "nn.utils._per_sample_grad", "utils.data._utils.worker", "utils.data.datapipes"),
         *("utils.benchmark", "utils.bundled_inputs", "utils.cpp_extension"),
         *("utils.mobile_optimizer", "utils.tensorboard"),

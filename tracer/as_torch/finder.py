@@ -39,6 +39,7 @@ _ALIASES = {
     "nn.common_types": "common_types",
     "nn.parallel.distributed": "nn.parallel",
     "utils._contextlib": "contexts",
+    "utils._foreach_utils": "foreach",
     "utils.data._utils": "utils.data.dataloader",
     "utils.data._utils.collate": "utils.data.dataloader",
     "utils.data.distributed": "utils.data.sampler",

@@ -41,3 +41,37 @@ def _unscale(self: Sequence[Tensor], found_inf: Tensor, inv_scale: Tensor) -> No
     for t in self:
         found_inf.copy_(ops.maximum(found_inf, (~ops.isfinite(t)).any().to(found_inf.dtype)))
         t.mul_(inv_scale.to(t.dtype))
+
+
+def _group_tensors_by_device_and_dtype(
+    tensorlistlist: Sequence[Sequence[Tensor | None]], with_indices: bool = False
+) -> dict[tuple[Any, Any], tuple[list[list[Tensor | None]], list[int]]]:
+    """The lists, divided by the device and dtype of the first list's tensors; with the positions if ``with_indices``."""
+    groups: dict[tuple[Any, Any], tuple[list[list[Tensor | None]], list[int]]] = {}
+    for i, first in enumerate(tensorlistlist[0]):
+        assert first is not None
+        lists, positions = groups.setdefault((first.device, first.dtype), ([[] for _ in tensorlistlist], []))
+        for group, given in zip(lists, tensorlistlist, strict=True):
+            if given:
+                group.append(given[i])
+        if with_indices:
+            positions.append(i)
+    return groups
+
+
+def _get_foreach_kernels_supported_devices() -> list[str]:
+    """No device: functions of lists call those of tensors."""
+    return []
+
+
+_get_fused_kernels_supported_devices = _get_foreach_kernels_supported_devices
+
+
+def _has_foreach_support(tensors: Sequence[Tensor], device: Any) -> bool:
+    """False."""
+    return False
+
+
+def _device_has_foreach_support(device: Any) -> bool:
+    """False."""
+    return False

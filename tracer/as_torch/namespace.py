@@ -188,7 +188,7 @@ def __getattr__(name: str) -> _Any:
 _ABSENT = frozenset(
     [
         *("BoolStorage", "ByteStorage", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage", "Storage"),
-        *("Event", "OutOfMemoryError", "PyTorchFileReader", "Stream", "SymBool", "SymFloat", "SymInt", "TensorType"),
+        *("Event", "Future", "OutOfMemoryError", "PyTorchFileReader", "Stream", "SymBool", "SymFloat", "SymInt", "TensorType"),
         *("chalf", "complex32", "float4_e2m1fn_x2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
         *("float8_e8m0fnu", "qint32", "qint8", "quint8", "jagged"),
         *("sparse_bsc", "sparse_bsr", "sparse_coo", "sparse_csc", "sparse_csr"),

@@ -134,6 +134,13 @@ def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
     return out
 
 
+def _make_subclass(cls: type[Tensor], data: Tensor, require_grad: bool = False) -> Tensor:
+    """A leaf of a class on the memory of ``data``, without a call of ``__init__``: for ``__new__`` of subclasses."""
+    out = _as_subclass(data.detach(), cls)
+    out._view = None
+    return out.requires_grad_() if require_grad else out
+
+
 def _apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
     """Replaces each element by ``callable(element)``, in place, in Python. Raises RuntimeError if a gradient is required."""
     return _by_python(self, "apply_", callable, self)
@@ -261,6 +268,7 @@ METHODS: dict[str, Any] = {
     "to_dense": _to_dense,
     "cuda": _cuda,
     "as_subclass": _as_subclass,
+    "_make_subclass": staticmethod(_make_subclass),
     "apply_": _apply_,
     "map_": _map_,
 }

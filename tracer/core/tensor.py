@@ -17,6 +17,7 @@ from ..runtime.devices import address, device_of, layout_of
 from .context import COUNTED, SPECIAL, context, not_in_traces, shape_is_read, structure_changed
 from .device import array_on, device, device_named_for, memory_of
 from .layout import is_in_format, is_same_memory, overlaps
+from .made import TensorMeta
 from .printing import html, show
 from .size import Size
 from .waiting import WAITING, will_be_assigned, will_be_exposed
@@ -33,7 +34,7 @@ else:
 UNCHANGED = (0,)  # the counter of a tensor that has not been changed and has no views
 
 
-class Tensor(TensorMethods):
+class Tensor(TensorMethods, metaclass=TensorMeta):
     """A multi-dimensional array that stores how it was computed.
 
     Created by ``tracer.tensor``, the other factories, and operations. Semantics and names are PyTorch's. The older form

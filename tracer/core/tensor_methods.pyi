@@ -225,6 +225,7 @@ class TensorMethods:
         dtype, shape and history of ``new`` are used.
         """
     def _is_view(self) -> builtins.bool: ...
+    _make_subclass: staticmethod
     def _snapshot(self) -> Tensor:
         """A copy of the tensor with its current history. Raises RuntimeError if it must not be changed.
 

@@ -175,6 +175,9 @@ class Optimizer(Announcing):
         for hook in list(self.__dict__.get("_tracer_hooks", {}).get(when, {}).values()):
             hook(self, () if closure is None else (closure,), {})
 
+    def _patch_step_function(self) -> None:
+        """No effect: hooks are called by ``step`` itself. Optimizers of programs call it where they leave out ``__init__``."""
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Removes the gradients, or sets them to zero."""
         zero_grads((p for g in self.param_groups for p in g["params"]), set_to_none)

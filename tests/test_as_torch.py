@@ -385,8 +385,45 @@ def test_lists_of_tensors():
     torch._foreach_addcmul_(x, y, y, value=2.0)
     assert [t.tolist() for t in torch._foreach_add(x, y, alpha=2)] == [[7, 7], [10, 10, 10]]
     assert [t.item() for t in torch._foreach_norm(y)] != [0, 0]
+    torch._foreach_maximum_(y, 2.5)
+    assert [t.tolist() for t in torch._foreach_minimum(y, [torch.tensor(2.0), torch.tensor(3.0)])] == [[2, 2], [2.5] * 3]
     torch._foreach_zero_(x)
-    assert all(t.sum() == 0 for t in x)
+    assert all(t.sum() == 0 for t in x) and [t.tolist() for t in torch._foreach_sigmoid(x)] == [[0.5] * 2, [0.5] * 3]
+    from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
+    z = torch.ones(1, dtype=torch.int32)
+    groups = _group_tensors_by_device_and_dtype([[x[0], z, x[1]], [None] * 3], with_indices=True)
+    (a, first), (b, second) = groups.values()
+    assert first == [0, 2] and second == [1] and a[0][1] is x[1] and b == [[z], [None]]
+    assert list(groups) == [(torch.device("cpu"), torch.float32), (torch.device("cpu"), torch.int32)]
+    """)
+
+
+def test_classes_of_tensors_that_make_themselves():
+    run("""
+    class Point(torch.nn.Parameter):
+        def __new__(cls, data, name=None, requires_grad=True):
+            made = torch.Tensor._make_subclass(cls, data, requires_grad)
+            made.name = name
+            return made
+
+    class Tagged(torch.Tensor):
+        @staticmethod
+        def __new__(cls, x, tag):
+            return torch.Tensor._make_subclass(cls, x)
+
+        def __init__(self, x, tag):
+            self.tag = tag
+
+    data = torch.ones(3)
+    p, t = Point(data, name="p"), Tagged(data, 4)
+    assert type(p) is Point and p.name == "p" and p.is_leaf and p.requires_grad and type(t) is Tagged and t.tag == 4
+    (p * t).sum().backward()
+    assert p.grad.tolist() == [1, 1, 1]
+    net = nn.Module()
+    net.p = p
+    assert list(net.state_dict()) == ["p"]
+    data += 1
+    assert p.tolist() == [2, 2, 2] and torch.Tensor(2, 3).shape == (2, 3) and nn.Parameter(data).requires_grad
     """)
 
 

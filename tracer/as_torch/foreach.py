@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,8 +10,11 @@ from .. import ops
 from ..core.tensor import Tensor
 from ..linalg import vector_norm
 
-_NAMES = """abs add addcdiv addcmul ceil clamp_max clamp_min copy cos div exp floor lerp log maximum minimum mul neg norm pow
-    reciprocal round rsqrt sign sin sqrt sub tanh zero""".split()  # noqa: SIM905
+_NAMES = """abs acos add addcdiv addcmul asin atan ceil clamp_max clamp_min copy cos cosh div erf erfc exp expm1 floor frac
+    lerp lgamma log log10 log1p log2 max mul neg norm pow reciprocal round rsqrt sigmoid sign sin sinh sqrt sub tan tanh trunc
+    zero""".split()  # noqa: SIM905
+# Of which an operand may be a number.
+_LIMITS = {"maximum": ("maximum", "clamp_min"), "minimum": ("minimum", "clamp_max")}
 
 
 def _each(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,6 +27,12 @@ def _each(operation: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _limited(of_tensors: Any, of_numbers: Any, in_place: bool, t: Tensor, limit: Any) -> Tensor:
+    """The larger or smaller one of a tensor's elements and a limit, a tensor or a number."""
+    found: Tensor = (of_tensors if isinstance(limit, Tensor) else of_numbers)(t, limit)
+    return t.copy_(found) if in_place else found
+
+
 def functions() -> dict[str, Callable[..., Any]]:
     """The functions by name: with a final underscore, those that change the tensors of the first list."""
     found = {}
@@ -31,6 +41,10 @@ def functions() -> dict[str, Callable[..., Any]]:
             found[f"_foreach_{name}"] = _each(getattr(ops, name))
         if hasattr(Tensor, f"{name}_"):
             found[f"_foreach_{name}_"] = _each(getattr(Tensor, f"{name}_"))
+    for name, spellings in _LIMITS.items():
+        of_tensors, of_numbers = (getattr(ops, spelling) for spelling in spellings)
+        for end in ("", "_"):
+            found[f"_foreach_{name}{end}"] = _each(functools.partial(_limited, of_tensors, of_numbers, bool(end)))
     found["_foreach_norm"] = _each(vector_norm)
     found["_amp_foreach_non_finite_check_and_unscale_"] = _unscale
     return found

@@ -647,3 +647,18 @@ def test_trees():
     assert node.unflatten_fn(*node.flatten_fn(Pair(1, 2))) == Pair(1, 2)
     assert pytree.tree_is_leaf(3) and not pytree.tree_is_leaf(Pair(1, 2)) and pytree.tree_is_leaf([], lambda x: True)
     """)
+
+
+def test_functions_of_this_package_alone_are_traced():
+    run("""
+    assert torch.__name__ == "torch" and torch.torch is torch
+
+    @tracer.trace
+    def masked(x):
+        torch._check(x.ndim == 2, lambda: "rows")
+        return torch.where(x > 0, x, torch.finfo(x.dtype).min).softmax(-1)
+
+    for i in range(4):
+        masked(torch.randn(2, 3))
+    assert masked.cache_info().replays == 3, masked.explain()
+    """)

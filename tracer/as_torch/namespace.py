@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins as _builtins
 import importlib as _importlib
 import sys as _sys
+from types import ModuleType as _ModuleType
 from typing import Any as _Any
 
 import tracer as _tracer
@@ -196,4 +197,12 @@ _ABSENT = frozenset(
 )
 _private.enter()
 torch = functional = _sys.modules[__name__]  # ``torch.torch`` is ``torch``
-__name__ = "torch"  # packages compare it
+
+
+class _Torch(_ModuleType):
+    """A module that is called ``torch``, as packages expect; its functions are those of this package."""
+
+    __name__ = property(lambda self: "torch")  # type: ignore[assignment]
+
+
+torch.__class__ = _Torch

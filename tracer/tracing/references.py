@@ -37,7 +37,9 @@ def references(code: types.CodeType) -> tuple[Reference, ...]:
         if name == "IMPORT_NAME":
             of_level, constant = instructions[i - 2]
             level = code.co_consts[constant] if of_level == "LOAD_CONST" else constant
-            found.append(Reference("import", names[arg], (), level if isinstance(level, int) else 0))
+            wanted = code.co_consts[instructions[i - 1][1]]  # the names of ``from m import a, b``; else None
+            paths: list[tuple[str, ...]] = [(x,) for x in wanted] if type(wanted) is tuple else [()]
+            found += [Reference("import", names[arg], path, level if isinstance(level, int) else 0) for path in paths]
         elif name in _STORES:
             found.append(Reference("store", names[arg]))
         elif name in _LOADS:

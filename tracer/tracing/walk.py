@@ -350,7 +350,7 @@ class Walk(Findings):
             elif kind == "import":
                 package = space.get("__package__") or ""
                 whole = importlib.util.resolve_name("." * level + name, package) if level else name
-                self._name(sys.modules, whole, (), False, out)
+                self._name(sys.modules, whole, attributes, False, out)
             elif name in cells and isinstance(contents(cells[name]), types.ModuleType):
                 self._module(contents(cells[name]), attributes, is_called, out)
         self._looked_up = before

@@ -80,3 +80,26 @@ def test_lengths_that_do_not_fit(tensors):
         F.ctc_loss(scores, targets, given(4), given(5))
     with pytest.raises(RuntimeError, match="at least 3 at dimension 0, but got size 2"):
         F.ctc_loss(scores, targets[0], given(4), given(3))
+
+
+def test_gradients_of_eager_code_are_those_of_operations():
+    """Also where there is no alignment, where a sequence has no label, and of second order."""
+    draw = np.random.default_rng(0)
+    targets, steps, sizes = tracer.tensor(draw.integers(1, 4, (4, 3))), tracer.tensor([6, 4, 2, 5]), tracer.tensor([3, 0, 3, 2])
+
+    def loss(x):
+        return F.ctc_loss(F.log_softmax(x, -1), targets, steps, sizes, reduction="none", zero_infinity=True)
+
+    x = tracer.tensor(draw.normal(size=(6, 4, 4)), requires_grad=True)
+    found = tracer.autograd.grad(loss(x).sum(), x)[0]
+    with tracer.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):  # operation by operation
+        expected = tracer.autograd.grad(loss(x).sum(), x)[0]
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-10, atol=1e-14)
+    assert found[:, 2].abs().sum() == 0 and found[5, 1].abs().sum() == 0
+    weights = tracer.tensor(draw.normal(size=x.shape))
+    (first,) = tracer.autograd.grad((loss(x) ** 2).sum(), x, create_graph=True)
+    (second,) = tracer.autograd.grad((first * weights).sum(), x)
+    step = 1e-5
+    ahead, behind = (x.detach() + s * step * weights for s in (1, -1))
+    sides = [tracer.autograd.grad((loss(y.requires_grad_()) ** 2).sum(), y)[0] for y in (ahead, behind)]
+    np.testing.assert_allclose(second.numpy(), ((sides[0] - sides[1]) / (2 * step)).numpy(), rtol=1e-5, atol=1e-7)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 
+from ..nn.functional.loss import legacy_reduction
+
 _NUMBERS = {"none": 0, "mean": 1, "elementwise_mean": 1, "sum": 2}
 
 
@@ -16,11 +18,10 @@ def get_enum(reduction: str) -> int:
 
 def legacy_get_string(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> str:
     """The reduction for the deprecated arguments; None stands for True."""
-    size_average, reduce = size_average in (None, True), reduce in (None, True)
-    found = "none" if not reduce else "mean" if size_average else "sum"
-    if emit_warning:
-        warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{found}' instead.", stacklevel=2)
-    return found
+    with warnings.catch_warnings():
+        if not emit_warning:
+            warnings.simplefilter("ignore")
+        return legacy_reduction(size_average, reduce)
 
 
 def legacy_get_enum(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> int:

@@ -6,6 +6,7 @@ from ...ops.offering import offer as _offer
 from .activation import *
 from .attention import *
 from .convolution import *
+from .ctc import *
 from .fractional import *
 from .grouped import *
 from .lookup import *

@@ -8,21 +8,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ...core.fused import fused
 from ...core.tensor import Tensor
 from ...core.warning import warn
 from ...ir import ops as P
-from ...ir.types import float64, int64
 from ...ops import log_softmax, mean, sum
 from ...ops import pointwise as F
 from ...ops import shape as S
-from ...ops.common import match, number_of_elements, to_dtype, within
-from ...ops.create import fixed
+from ...ops.common import match, number_of_elements, within
 from ...ops.linalg import matmul
 from ...ops.opmath import opmath
-from ...ops.special import logaddexp, xlogy
+from ...ops.special import xlogy
 from ...random import require
 from .activation import logsigmoid
 
@@ -30,7 +26,6 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
-    "ctc_loss",
     "gaussian_nll_loss",
     "huber_loss",
     "kl_div",
@@ -87,7 +82,8 @@ def _legacy(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return call
 
 
-def _reduced(losses: Tensor, reduction: str) -> Tensor:
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """Losses as ``reduction`` says. Raises ValueError for an unknown one."""
     if reduction == "mean":
         return mean(losses)
     if reduction == "sum":
@@ -98,7 +94,7 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
 
 
 def _weighted(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    return _reduced(losses if weight is None else F.mul(losses, weight), reduction)
+    return reduced(losses if weight is None else F.mul(losses, weight), reduction)
 
 
 def _require_classes(weight: Tensor | None, classes: int) -> None:
@@ -155,7 +151,7 @@ def nll_loss(
         losses = F.mul(losses, factor)
     if reduction == "mean":
         return F.div(sum(losses), sum(factor))
-    return _reduced(losses, reduction)
+    return reduced(losses, reduction)
 
 
 @_legacy
@@ -193,7 +189,7 @@ def cross_entropy(
         losses = F.neg(sum(terms if by_class is None else F.mul(terms, by_class), axis))
         if reduction == "mean":
             return F.div(sum(losses), losses.numel() if classes else 0)
-        return _reduced(losses, reduction)
+        return reduced(losses, reduction)
     main = nll_loss(logp, target, weight, None, ignore_index, None, reduction)
     if not label_smoothing:
         return main
@@ -272,11 +268,11 @@ def _squared_error(input: Tensor, target: Tensor, weight: Tensor | None, reducti
 def _averaged(losses: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     """The loss with ``weight``; a mean divides by the sum of the weights."""
     if weight is None:
-        return _reduced(losses, reduction)
+        return reduced(losses, reduction)
     if weight._data.shape != losses._data.shape:
         raise ValueError("Weights and input must have the same size.")
     losses = F.mul(losses, weight)
-    return F.div(sum(losses), sum(weight)) if reduction == "mean" else _reduced(losses, reduction)
+    return F.div(sum(losses), sum(weight)) if reduction == "mean" else reduced(losses, reduction)
 
 
 @_legacy
@@ -324,7 +320,7 @@ def _smooth_error(input: Tensor, target: Tensor, reduction: str, beta: float) ->
     size = F.abs(d)
     far = F.ge(size, beta)
     bent = F.mul(F.square(F.where(far, 0.0, d)), 0.5 / beta)
-    return _reduced(F.where(far, F.sub(size, 0.5 * beta), bent), reduction)
+    return reduced(F.where(far, F.sub(size, 0.5 * beta), bent), reduction)
 
 
 @opmath
@@ -417,7 +413,7 @@ def kl_div(
             "in "
             "the next major release."
         )
-    return _reduced(losses, reduction)
+    return reduced(losses, reduction)
 
 
 @_legacy
@@ -440,7 +436,7 @@ def poisson_nll_loss(
     if full:
         stirling = F.add(F.sub(F.mul(target, F.log(target)), target), F.mul(F.log(F.mul(target, 2 * math.pi)), 0.5))
         losses = F.add(losses, F.where(F.gt(target, 1), stirling, 0.0))
-    return _reduced(losses, reduction)
+    return reduced(losses, reduction)
 
 
 @opmath
@@ -463,97 +459,4 @@ def gaussian_nll_loss(
         raise ValueError("var has negative entry/entries")
     v = F.add(var, F.sub(F.clamp(var.detach(), min=eps), var.detach()))  # clamped, with the gradient of var itself
     losses = F.mul(F.add(F.log(v), F.div(F.square(F.sub(input, target)), v)), 0.5)
-    return _reduced(F.add(losses, 0.5 * math.log(2 * math.pi)) if full else losses, reduction)
-
-
-_NEVER = -1e30  # the logarithm of a probability of zero
-
-
-def _numbers(x: Any) -> list[int]:
-    if isinstance(x, Tensor):
-        return x.reshape(-1).tolist()
-    return [x] if isinstance(x, int) else list(x)
-
-
-def _lengths(x: Any, most: int, message: str) -> Tensor:
-    """Lengths of a batch as a tensor. Raises RuntimeError with the message, which gets the length, for those above ``most``."""
-    lengths = S.reshape(to_dtype(x, int64), (-1,)) if isinstance(x, Tensor) else fixed(np.array(_numbers(x), np.int64))
-    return within(lengths, most + 1, message) if lengths.numel() else lengths
-
-
-def _labels(targets: Tensor, target_lengths: Any) -> Tensor:
-    """Concatenated label sequences as the rows of a matrix, where elements after the end of a sequence do not matter."""
-    lengths = _numbers(target_lengths)
-    starts = np.cumsum([0, *lengths])[:-1]
-    places = np.minimum(starts[:, None] + np.arange(max(lengths, default=0)), max(len(targets) - 1, 0))
-    return S.reshape(P.index_select(targets, fixed(places.reshape(-1)), axis=0), places.shape)
-
-
-def ctc_loss(
-    log_probs: Tensor,
-    targets: Tensor,
-    input_lengths: Any,
-    target_lengths: Any,
-    blank: int = 0,
-    reduction: str = "mean",
-    zero_infinity: bool = False,
-) -> Tensor:
-    """The negative log-likelihood of label sequences over all alignments (Graves et al. 2006), by the forward recursion for a
-    batch at once. Scores are ``[time, batch, classes]`` or ``[time, classes]``, targets ``[batch, labels]``, or all sequences
-    one after another. Raises RuntimeError for lengths that do not fit.
-    """
-    single = log_probs.ndim == 2
-    lp = to_dtype(S.unsqueeze(log_probs, 1) if single else log_probs, float64)  # sums of many mostly tiny probabilities
-    time, batch, _ = lp._data.shape
-    checking = "(while checking arguments for ctc_loss)"
-    message = f"Expected input_lengths to have value at most {time}, but got value {{}} {checking}"
-    steps = S.reshape(_lengths(input_lengths, time, message), (batch, 1))
-    flat, there = to_dtype(targets, int64), targets._data.shape[-1]
-    message = f"Expected tensor to have size at least {{}} at dimension {targets.ndim - 1}, but got size {there} for argument "
-    message += f"#2 'targets' {checking}"
-    if targets.ndim == 1:
-        needed = math.fsum(_numbers(target_lengths))
-        if needed > there:
-            raise RuntimeError(message.format(int(needed)))
-        labels = _labels(flat, target_lengths)
-    else:
-        labels = flat
-    sizes = S.reshape(_lengths(target_lengths, there, message), (batch, 1))
-    count = labels._data.shape[1]
-    places = P.iota(shape=(batch, count), axis=1, dtype="i64")
-    labels = F.where(F.lt(places, sizes), labels, blank)
-    # Each label with a blank before it, and one at the end.
-    blanks = P.full(value=blank, shape=(batch, count + 1), dtype="i64")
-    pairs = S.reshape(S.stack([S.narrow(blanks, 1, 0, count), labels], -1), (batch, 2 * count))
-    extended = S.cat([pairs, S.narrow(blanks, 1, 0, 1)], 1)
-    n = 2 * count + 1
-    scores = P.gather(lp, S.expand(extended, (time, batch, n)), axis=2)
-
-    def at(i: int) -> Tensor:
-        return S.reshape(S.narrow(scores, 0, i, 1), (batch, n))
-
-    def behind(x: Tensor, by: int, value: float) -> Tensor:
-        return S.pad(S.narrow(x, 1, 0, max(n - by, 0)), (min(by, n), 0), value)
-
-    # Between different labels the blank may be left out.
-    allowed = F.ne(extended, behind(extended, 2, -1))
-    start = F.lt(P.iota(shape=(batch, n), axis=1, dtype="i64"), 2)
-    alpha = F.where(start, at(0), _NEVER)
-    for i in range(1, time):
-        one, two = behind(alpha, 1, _NEVER), F.where(allowed, behind(alpha, 2, _NEVER), _NEVER)
-        later = F.add(logaddexp(logaddexp(alpha, one), two), at(i))
-        alpha = F.where(F.gt(steps, i), later, alpha)
-    last = F.mul(sizes, 2)
-    end = P.gather(alpha, last, axis=1)
-    end = F.where(F.gt(sizes, 0), logaddexp(end, P.gather(alpha, F.clamp(F.sub(last, 1), min=0), axis=1)), end)
-    # PyTorch's gradient is with respect to logits before a log-softmax, so it includes the softmax.
-    moments = P.iota(shape=(time, batch, 1), axis=0, dtype="i64")
-    mass = sum(F.where(F.lt(moments, steps), F.exp(lp), 0.0), (0, 2))
-    loss = F.add(F.neg(S.reshape(end, (batch,))), F.sub(mass, mass.detach()))
-    losses = F.where(F.gt(loss, 1e20), 0.0 if zero_infinity else math.inf, loss)
-    out = to_dtype(losses, log_probs.dtype)
-    if reduction == "mean":
-        return mean(F.div(out, P.cast(F.clamp(S.reshape(sizes, (batch,)), min=1), dtype=out.dtype.short)))
-    if reduction == "none" and single:
-        return S.squeeze(out, 0)
-    return _reduced(out, reduction)
+    return reduced(F.add(losses, 0.5 * math.log(2 * math.pi)) if full else losses, reduction)

@@ -18,7 +18,7 @@ from ...ops.opmath import opmath
 from ...ops.products import pdist
 from ...ops.stats import vector_norm
 from .activation import logsigmoid, softplus
-from .loss import _legacy, _reduced
+from .loss import _legacy, reduced
 
 __all__ = [
     "cosine_embedding_loss",
@@ -49,7 +49,7 @@ def hinge_embedding_loss(
     """x where the target is 1, max(0, margin - x) where it is -1."""
     apart = F.where(F.ne(target, 1), F.clamp(F.sub(margin, input), min=0.0), 0.0)
     near = F.where(F.ne(target, -1), input, 0.0)
-    return _reduced(F.add(apart, near), reduction)
+    return reduced(F.add(apart, near), reduction)
 
 
 @_legacy
@@ -70,7 +70,7 @@ def margin_ranking_loss(
             f"input2: "
             f"{input2.shape}, target: {target.shape} "
         )
-    return _reduced(F.clamp(F.add(F.mul(F.neg(target), F.sub(input1, input2)), margin + 0.0), min=0), reduction)
+    return reduced(F.clamp(F.add(F.mul(F.neg(target), F.sub(input1, input2)), margin + 0.0), min=0), reduction)
 
 
 @_legacy
@@ -79,7 +79,7 @@ def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
     """log(1 + exp(-target * x))."""
-    return _reduced(softplus(F.mul(F.neg(target), input), threshold=math.inf), reduction)
+    return reduced(softplus(F.mul(F.neg(target), input), threshold=math.inf), reduction)
 
 
 @fused
@@ -122,7 +122,7 @@ def cosine_embedding_loss(
     cos = F.div(dot, F.sqrt(F.mul(a, b)))
     near = F.where(F.eq(target, 1), F.sub(1, cos), 0.0)
     apart = F.where(F.eq(target, -1), F.clamp(F.sub(cos, margin), min=0), 0.0)
-    return _reduced(F.add(near, apart), reduction)
+    return reduced(F.add(near, apart), reduction)
 
 
 @fused
@@ -178,7 +178,7 @@ def triplet_margin_with_distance_loss(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = F.minimum(far, distance(positive, negative))
-    return _reduced(F.clamp(F.add(F.sub(near, far), margin), min=0), reduction)
+    return reduced(F.clamp(F.add(F.sub(near, far), margin), min=0), reduction)
 
 
 @_legacy
@@ -196,7 +196,7 @@ def multilabel_soft_margin_loss(
     if weight is not None:
         losses = F.mul(losses, weight)
     axis = input.ndim - 1
-    return _reduced(F.div(sum(losses, axis), input._data.shape[axis]), reduction)
+    return reduced(F.div(sum(losses, axis), input._data.shape[axis]), reduction)
 
 
 def _labelled(name: str, input: Tensor, reduction: str) -> None:
@@ -248,7 +248,7 @@ def multi_margin_loss(
     if weight is not None:
         z = F.mul(z, S.unsqueeze(P.index_select(weight, t, axis=0), 1))
     losses = F.div(sum(F.where(chosen, 0.0, z), 1), classes)
-    return _reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)
+    return reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)
 
 
 @_legacy
@@ -275,4 +275,4 @@ def multilabel_margin_loss(
     table = F.where(F.gt(table, 0), table, 0.0)
     keep = F.bitwise_and(S.unsqueeze(counts, 2), S.unsqueeze(F.logical_not(is_label), 1))
     losses = F.div(sum(F.where(keep, table, 0.0), (1, 2)), classes)
-    return _reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)
+    return reduced(S.squeeze(losses, 0) if input.ndim < 2 and reduction == "none" else losses, reduction)

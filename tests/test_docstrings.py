@@ -374,7 +374,8 @@ def test_classes_raise_what_they_state(line):
 # Modules with formulas that are somebody's, or are not obvious: each docstring has the formula, an author with a year, or the
 # function that states it.
 FORMULAS = """
-    nn.functional.activation nn.functional.attention nn.functional.ctc nn.functional.loss nn.functional.margin nn.functional.normalization
+    nn.functional.activation nn.functional.attention nn.functional.ctc nn.functional.loss nn.functional.margin
+    nn.functional.normalization
     nn.modules.activation nn.modules.loss nn.modules.normalization nn.modules.convolution nn.modules.dropout
     nn.modules.recurrent nn.modules.transformer nn.init optim special
     distributions.continuous distributions.gamma distributions.discrete distributions.bounded distributions.matrices

@@ -466,3 +466,19 @@ def test_operations_are_counted():
         counts = counter.get_flop_counts()
         assert sum(counts["Sequential.0"].values()) == convolution and sum(counts["Sequential.2"].values()) == layer
     assert "Sequential.2" in counter.get_table() and "100.00%" in counter.get_table()
+
+
+def test_hooks_around_states_of_optimizers():
+    p = tracer.ones(2, requires_grad=True)
+    optimizer, seen = tracer.optim.SGD([p], lr=0.1, momentum=0.9), []
+    optimizer.register_state_dict_pre_hook(lambda o: seen.append("saving"))
+    optimizer.register_state_dict_post_hook(lambda o, state: {**state, "note": 1})
+    optimizer.register_state_dict_post_hook(lambda o, state: seen.append("first"), prepend=True)
+    handle = optimizer.register_load_state_dict_pre_hook(lambda o, state: seen.append(state["note"]))
+    optimizer.register_load_state_dict_post_hook(lambda o: seen.append("loaded"))
+    state = optimizer.state_dict()
+    assert seen == ["saving", "first"] and state["note"] == 1
+    optimizer.load_state_dict(state)
+    handle.remove()
+    optimizer.load_state_dict(state)
+    assert seen[2:] == [1, "loaded", "loaded"]

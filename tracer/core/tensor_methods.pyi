@@ -640,6 +640,12 @@ class TensorMethods:
         Changes the tensor and returns it. The result must have the tensor's shape, and a dtype that converts to the
         tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
         """
+    def bernoulli(self, p: builtins.float | None = None, *, generator: Generator | None = None) -> Tensor:
+        """``bernoulli`` with this tensor's probabilities, or with ``p``.
+
+        Shapes: A result like ``input``. Takes floating tensors; complex, integer and bool ones raise NotImplementedError.
+        The dtype is kept.
+        """
     def bernoulli_(self, *args: Any, **kwargs: Any) -> Tensor:
         """Fills the tensor with random numbers: ``bernoulli_`` of ``tracer.random.filling``."""
     def bfloat16(self, memory_format: Any = None) -> Tensor:

@@ -164,15 +164,36 @@ class Optimizer(Announcing):
         """Calls ``hook(optimizer, args, kwargs)`` after each step."""
         return self.__add_hook("after", hook)
 
-    def __add_hook(self, when: str, hook: Callable[..., Any]) -> RemovableHandle:
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` before each ``state_dict``; first if ``prepend``."""
+        return self.__add_hook("saving", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` after each ``state_dict``; its result, unless None, replaces the dict."""
+        return self.__add_hook("saved", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` before each ``load_state_dict``; its result, unless None, replaces the dict."""
+        return self.__add_hook("loading", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` after each ``load_state_dict``."""
+        return self.__add_hook("loaded", hook, prepend)
+
+    def __add_hook(self, when: str, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         structure_changed()
-        tables = self.__dict__.setdefault("_tracer_hooks", {"before": OrderedDict(), "after": OrderedDict()})
-        handle = RemovableHandle(tables[when])
-        tables[when][handle._number] = hook
+        table = self.__dict__.setdefault("_tracer_hooks", {}).setdefault(when, OrderedDict())
+        handle = RemovableHandle(table)
+        table[handle._number] = hook
+        if prepend:
+            table.move_to_end(handle._number, last=False)
         return handle
 
+    def __hooks(self, when: str) -> list[Callable[..., Any]]:
+        return list(self.__dict__.get("_tracer_hooks", {}).get(when, {}).values())
+
     def __call_hooks(self, when: str, closure: Any) -> None:
-        for hook in list(self.__dict__.get("_tracer_hooks", {}).get(when, {}).values()):
+        for hook in self.__hooks(when):
             hook(self, () if closure is None else (closure,), {})
 
     def _patch_step_function(self) -> None:
@@ -257,15 +278,24 @@ class Optimizer(Announcing):
 
     def state_dict(self) -> dict[str, Any]:
         """Settings and state, with parameters numbered in order."""
+        for hook in self.__hooks("saving"):
+            hook(self)
         number = {id(p): i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
         groups = [
             {**{k: v for k, v in g.items() if k != "params"}, "params": [number[id(p)] for p in g["params"]]}
             for g in self.param_groups
         ]
-        return {"state": {number[id(p)]: dict(s) for p, s in self.state.items()}, "param_groups": groups}
+        found = {"state": {number[id(p)]: dict(s) for p, s in self.state.items()}, "param_groups": groups}
+        for hook in self.__hooks("saved"):
+            replaced = hook(self, found)
+            found = found if replaced is None else replaced
+        return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores settings and state from ``state_dict()`` of the same optimizer. Raises ValueError if the groups differ."""
+        for hook in self.__hooks("loading"):
+            replaced = hook(self, state_dict)
+            state_dict = state_dict if replaced is None else replaced
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -281,6 +311,8 @@ class Optimizer(Announcing):
         self.state = States({params[n]: _loaded(params[n], s) for n, s in loaded})
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({k: v for k, v in theirs.items() if k != "params"})
+        for hook in self.__hooks("loaded"):
+            hook(self)
 
 
 def _pairs(x: Any) -> Any:

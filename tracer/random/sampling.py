@@ -94,6 +94,13 @@ def geometric_(self: Tensor, p: Any, *, generator: Generator | None = None) -> T
     return (generator or default_generator).fill(draw, self)
 
 
+def bernoulli(self: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """``bernoulli`` with this tensor's probabilities, or with ``p``."""
+    from . import bernoulli as function
+
+    return function(self, p, generator=generator)
+
+
 def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
     """``multinomial`` with this tensor's weights."""
     from . import multinomial as function
@@ -105,6 +112,7 @@ METHODS: dict[str, Any] = {
     "cauchy_": cauchy_,
     "geometric_": geometric_,
     "log_normal_": log_normal_,
+    "bernoulli": bernoulli,
     "multinomial": multinomial,
 }
 

@@ -649,6 +649,23 @@ def test_trees():
     """)
 
 
+def test_settings_of_older_programs():
+    run("""
+    torch.set_default_tensor_type("torch.DoubleTensor")
+    assert torch.tensor(1.0).dtype == torch.float64
+    torch.set_default_tensor_type(torch.FloatTensor)
+    assert torch.tensor(1.0).dtype == torch.float32
+    try:
+        torch.set_default_tensor_type("torch.LongTensor")
+    except TypeError:
+        pass
+    else:
+        raise AssertionError
+    torch.testing.assert_allclose(torch.tensor([1.0, 2.0]), [1.0, 2.0000001])
+    assert torch.get_device_module() is torch.cpu and not torch.is_warn_always_enabled()
+    """)
+
+
 def test_functions_of_this_package_alone_are_traced():
     run("""
     assert torch.__name__ == "torch" and torch.torch is torch

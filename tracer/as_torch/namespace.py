@@ -159,6 +159,45 @@ def is_autocast_cache_enabled() -> bool:
     return False
 
 
+def set_default_tensor_type(t: _Any) -> None:
+    """Sets the default dtype by a name or class such as ``torch.DoubleTensor``, and the default device if it is CUDA's.
+
+    Raises TypeError for others.
+    """
+    *path, kind = (t if isinstance(t, str) else t.__qualname__).split(".")
+    if kind not in _FLOATING:
+        raise TypeError(f"invalid type object: only floating-point types are supported as the default type, not {kind}")
+    _tracer.set_default_dtype(_FLOATING[kind])
+    if "cuda" in path:
+        _tracer.set_default_device("cuda")
+
+
+_FLOATING = {f"{d.ctype}Tensor": d for d in (_tracer.float16, _tracer.bfloat16, _tracer.float32, _tracer.float64)}
+
+
+def set_deterministic_debug_mode(debug_mode: _Any) -> None:
+    """No effect: all algorithms are deterministic."""
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """False."""
+    return False
+
+
+def set_warn_always(b: bool) -> None:
+    """No effect: a warning is issued as Python's filters say."""
+
+
+def is_warn_always_enabled() -> bool:
+    """False."""
+    return False
+
+
+def get_device_module(device: _Any = None) -> _Any:
+    """The module of functions for a kind of device."""
+    return _importlib.import_module(f"torch.{_tracer.device('cpu' if device is None else device).type}")
+
+
 def set_num_interop_threads(number: int) -> None:
     """No effect: operations run one after the other."""
 
@@ -188,7 +227,18 @@ def __getattr__(name: str) -> _Any:
 # Classes that programs name in annotations and tests of types; dtypes and layouts that tensors do not have.
 _ABSENT = frozenset(
     [
-        *("BoolStorage", "ByteStorage", "DoubleStorage", "FloatStorage", "HalfStorage", "IntStorage", "LongStorage", "Storage"),
+        *(
+            "BoolStorage",
+            "ByteStorage",
+            "CharStorage",
+            "ShortStorage",
+            "DoubleStorage",
+            "FloatStorage",
+            "HalfStorage",
+            "IntStorage",
+            "LongStorage",
+            "Storage",
+        ),
         *("Event", "Future", "OutOfMemoryError", "PyTorchFileReader", "Stream", "SymBool", "SymFloat", "SymInt", "TensorType"),
         *("chalf", "complex32", "float4_e2m1fn_x2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"),
         *("float8_e8m0fnu", "qint32", "qint8", "quint8", "jagged"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import tracer
@@ -42,7 +43,7 @@ def set_device_states(devices: list[int], states: list[Tensor], *, device_type: 
 
 def _get_device_module(device: str = "cpu") -> Any:
     """The module of functions for a kind of device."""
-    return getattr(tracer, device)
+    return importlib.import_module(f"torch.{device}")
 
 
 def _is_structseq(obj: Any) -> bool:

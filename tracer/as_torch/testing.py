@@ -48,6 +48,14 @@ def assert_close(
         raise AssertionError(msg(str(e)) if callable(msg) else msg) from None
 
 
+def assert_allclose(
+    actual: Any, expected: Any, rtol: float | None = None, atol: float | None = None, equal_nan: bool = True, msg: str = ""
+) -> None:
+    """``assert_close`` of tensors, or of what can be made into tensors, whatever their dtypes; the older form."""
+    pair = [x if isinstance(x, Tensor) else tensor(x) for x in (actual, expected)]
+    assert_close(*pair, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False, msg=msg or None)
+
+
 def make_tensor(
     *shape: Any,
     dtype: DType,

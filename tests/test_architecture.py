@@ -70,7 +70,7 @@ def test_every_package_is_listed_for_installation():
 
 def test_the_root_of_the_package_holds_what_people_import():
     names = {path.stem for path in (ROOT / "tracer").glob("*.py")} - {"__init__", "__main__"}
-    assert names == {"accelerator", "amp", "backends", "compiler", "cuda", "fft", "serialization", "special"}
+    assert names == {"accelerator", "amp", "backends", "compiler", "cuda", "fft", "quasirandom", "serialization", "special"}
 
 
 def test_links_make_the_parts_one_package():

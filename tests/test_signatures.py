@@ -195,7 +195,7 @@ FUNCTIONS: list[tuple[str, Any, str]] = [
     ("exp", lambda: tracer.exp([1.0]), "exp(): argument 'input' (position 1) must be Tensor, not list"),
     ("exp of a number", lambda: tracer.exp(1.0), "exp(): argument 'input' (position 1) must be Tensor, not float"),
     ("add", lambda: tracer.add(X, np.ones(3)), "add(): argument 'other' (position 2) must be Tensor, not numpy.ndarray"),
-    ("add to a number", lambda: tracer.add(1, X), "add(): argument 'input' (position 1) must be Tensor, not int"),
+    ("exponential of a number", lambda: tracer.exp(1), "exp(): argument 'input' (position 1) must be Tensor, not int"),
     ("alpha", lambda: tracer.add(X, 1, alpha="a"), "add(): argument 'alpha' must be Number, not str"),
     (
         "linear",

@@ -69,7 +69,7 @@ class _IsTensor(type):
 
 
 class Variable(metaclass=_IsTensor):
-    """A tensor on the data of another one, with its shape and dtype; PyTorch's former autograd interface. All tensors are
+    """A tensor on the memory of ``data``, with its shape and dtype; PyTorch's former autograd interface. All tensors are
     instances.
 
     Raises RuntimeError if ``requires_grad`` and the dtype is neither floating nor complex.

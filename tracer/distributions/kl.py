@@ -117,7 +117,7 @@ def _normal(p: Any, q: Any) -> Tensor:
 
 @register_kl(HalfNormal, HalfNormal)
 def _half_normal(p: Any, q: Any) -> Tensor:
-    return _normal(p._base, q._base)
+    return _normal(p.base_dist, q.base_dist)
 
 
 @register_kl(Laplace, Laplace)

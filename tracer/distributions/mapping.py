@@ -60,7 +60,7 @@ class Transform:
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for copying and pickling: the inverse, a weak reference, is recreated."""
-        return {name: value for name, value in vars(self).items() if name != "_inv"}
+        return {name: value for name, value in vars(self).items() if not isinstance(value, weakref.ref)}
 
     def __eq__(self, other: object) -> bool:
         return self is other

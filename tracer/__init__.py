@@ -101,6 +101,7 @@ from .random import (
     set_rng_state,
 )
 from .random.sampling import binomial, poisson
+from .runtime.support.allocation import keep_freed_memory as _keep_freed_memory
 from .serialization import load, save
 from .signal.spectral import istft, stft
 from .special import gammainc as igamma
@@ -148,6 +149,7 @@ def set_default_dtype(d: dtype) -> None:
     _context.default_dtype = d
 
 
+_keep_freed_memory()
 _kernels.use_kernels()
 _methods.attach()
 _paths.enter("autograd", "nn.modules", "optim")

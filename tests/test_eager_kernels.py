@@ -1,11 +1,18 @@
 """Functions that eager code computes by NumPy on small arrays, and in the first calls, and then by kernels: the same bits."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 import tracer
 from tracer.core import kernels
 from tracer.ir import ops as P
+
+pytestmark = pytest.mark.filterwarnings("error::tracer.TraceWarning")
 
 
 @pytest.fixture
@@ -70,3 +77,27 @@ def test_numpy_computes_until_a_kernel_pays(monkeypatch):
         function(x[:100])
     assert not used
     assert function(x).sum() == x.size and len(used) == 1  # no kernel: NumPy again
+
+
+PAGES = """
+import resource, sys
+import tracer
+x = tracer.ones(2**20)
+for _ in range(5):
+    x * 2 + 1
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    x * 2 + 1
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the options are glibc's")
+@pytest.mark.parametrize(("setting", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
+def test_freed_memory_is_kept(setting, kept):
+    """Without new pages for each result, unless the user has set the allocator's options."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", PAGES], env={**plain, **setting}, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert (int(done.stdout) < 200) is kept, done.stdout

@@ -95,7 +95,9 @@ class _Exact:
             self.computed += size
             return self.primitive.impl(*operands)
         dtype = next((x.dtype for x in operands if isinstance(x, np.ndarray) and x.ndim and x.dtype != bool), None)
-        arrays = [a for x in operands if (a := _operand(x, first.shape, dtype)) is not None] if dtype in _DTYPES else []
+        if dtype is None or dtype not in _DTYPES:
+            return self.primitive.impl(*operands)
+        arrays = [a for x in operands if (a := _operand(x, first.shape, dtype)) is not None]
         call = None
         if len(arrays) == len(operands):
             call = _elementwise_kernel(self.primitive, tuple([(a.dtype, bool(a.ndim)) for a in arrays]), dtype)

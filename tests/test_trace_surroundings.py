@@ -539,5 +539,33 @@ def test_names_beyond_the_first_256_of_a_function():
     exec("def f():\n" + "\n".join(lines), namespace)
     found = references(namespace["f"].__code__)
     assert Reference("global", "name299", ("part299",)) in found
-    assert Reference("import", "package", level=2) in found
+    assert Reference("import", "package", ("other",), level=2) in found
     assert Reference("global", "late", ("first", "second"), is_called=True) in found
+
+
+def test_a_name_that_a_function_imports_depends_on_it_alone(tmp_path, monkeypatch):
+    """Other names of the module may be what guards cannot compare."""
+    (tmp_path / "with_files.py").write_text(
+        "import os\nscale = 2.0\nopened = open(os.devnull)\nclass Part:\n    k = 3\ndef f(x): return x * scale\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    @tracer.trace
+    def f(x):
+        from with_files import Part
+        from with_files import f as scaled
+
+        return scaled(x) * Part.k
+
+    for _ in range(3):
+        assert f(tracer.ones(1)).item() == 6
+    assert f.cache_info().replays >= 1, f.explain()
+    import with_files
+
+    with_files.scale = 5.0
+    assert f(tracer.ones(1)).item() == 15
+    with_files.Part = type("Part", (), {"k": 7})
+    assert f(tracer.ones(1)).item() == 35
+    with_files.f = lambda x: x
+    assert f(tracer.ones(1)).item() == 7
+    with_files.opened.close()

@@ -46,7 +46,7 @@ def test_a_signature_is_recorded_once_its_eager_calls_took_as_long_as_a_recordin
         calls += 1
         assert calls < 10_000
     assert f.cache_info().recordings == before.recordings + 1
-    assert calls > 4
+    assert calls >= 3  # one is recorded, two replay; those before them ran eagerly
 
 
 def test_replays_repay_recordings(dear):

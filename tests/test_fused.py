@@ -407,9 +407,9 @@ def test_optimizers_of_users_run_their_code():
     class Mine(tracer.optim.SGD):
         steps = 0
 
-        def _update_group(self, group, params):
+        def _tracer_update_group(self, group, params):
             Mine.steps += len(params)
-            super()._update_group(group, params)
+            super()._tracer_update_group(group, params)
 
     p = tracer.ones(100, requires_grad=True)
     optimizer = Mine([p], lr=0.1)
@@ -431,10 +431,10 @@ def test_replaced_code_runs(monkeypatch):
 
     assert step() == 0.5
     with monkeypatch.context() as patched:
-        patched.setattr(tracer.optim.SGD, "_update_group", lambda self, group, params: params[0].add_(10))
+        patched.setattr(tracer.optim.SGD, "_tracer_update_group", lambda self, group, params: params[0].add_(10))
         assert step() == 10.5
     assert step() == 10
-    optimizer._update_group = lambda group, params: params[0].add_(10)
+    optimizer._tracer_update_group = lambda group, params: params[0].add_(10)
     assert step() == 20
 
 

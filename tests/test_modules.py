@@ -285,3 +285,41 @@ def test_a_module_with_its_own_hooks(traced):
     assert m._hooks == [] and list(m.state_dict()) == ["layer.weight", "layer.bias", "_forget.weight", "_forget.bias"]
     m.double()
     assert m.layer.weight.dtype == tracer.float64 and len(list(m.named_parameters())) == 4
+
+
+def test_optimizers_and_schedules_with_attributes_of_their_own():
+    class Schedule(tracer.optim.lr_scheduler.LRScheduler):
+        def __init__(self, optimizer):
+            self._rates, self._set = [], set()
+            super().__init__(optimizer)
+
+        def get_lr(self):
+            self._rates.append(0.5)
+            return [0.5 for _ in self.optimizer.param_groups]
+
+    class Optimizer(tracer.optim.Adam):
+        def __init__(self, params, lr):
+            super().__init__(params, lr)
+            self._state, self._hooks, self._update_group, self._call_hooks = {}, [], None, None
+
+    def trained(make, schedule, dtype, wrap):
+        p = tracer.ones(2, dtype=dtype, requires_grad=True)
+        optimizer = make([p], 0.5 if schedule is None else 0.1)
+        schedule = schedule(optimizer) if schedule is not None else None
+
+        def step():
+            optimizer.zero_grad()
+            (p * p).sum().backward()
+            optimizer.step()
+
+        f = wrap(step)
+        for _ in range(3):
+            f()
+            if schedule is not None:
+                schedule.step()
+        return p.detach(), schedule
+
+    for dtype in (tracer.float32, tracer.float64):
+        for wrap in (lambda f: f, tracer.trace):
+            found, schedule = trained(Optimizer, Schedule, dtype, wrap)
+            assert tracer.equal(found, trained(tracer.optim.Adam, None, dtype, wrap)[0]) and len(schedule._rates) == 4

@@ -132,7 +132,7 @@ def test_an_optimizer_of_the_user():
         def __init__(self, params, lr):
             super().__init__(params, {"lr": lr})
 
-        def _update_group(self, group, params):
+        def _tracer_update_group(self, group, params):
             for p in params:
                 p.sub_(p.grad * group["lr"])
 

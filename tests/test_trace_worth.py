@@ -1,5 +1,6 @@
 """Recordings are made where replays repay them: shapes, values and paths that rarely recur run eagerly."""
 
+import threading
 import warnings
 
 import pytest
@@ -113,3 +114,25 @@ def test_changes_and_errors_of_calls_that_wait(dear):
             else:
                 assert f(tracer.ones(n)).item() == n
     assert seen == list(range(1, 60))
+
+
+def test_threads_that_wait(dear, monkeypatch):
+    monkeypatch.setattr(worth, "_TIMED", 1)
+    f, wrong = tracer.trace(described), []
+
+    def calls(start):
+        try:
+            for n in range(start, start + 60):
+                assert f(tracer.ones(n)).item() == 2 * n
+        except Exception as e:
+            wrong.append(e)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tracer.TraceWarning)
+        calls(1)
+        threads = [threading.Thread(target=calls, args=(100 * k,)) for k in range(1, 5)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    assert not wrong

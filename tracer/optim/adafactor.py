@@ -15,7 +15,7 @@ from .optimizer import Optimizer, ParamGroup, number_for, require, zeros_for
 
 
 class _Real(Optimizer):
-    def _update_pairs(self, group: ParamGroup, p: Tensor) -> None:
+    def _tracer_update_pairs(self, group: ParamGroup, p: Tensor) -> None:
         raise RuntimeError(f"{type(self).__name__} does not support complex parameters")
 
 
@@ -52,7 +52,7 @@ class Adafactor(_Real):
         settings = {"lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay}
         super().__init__(params, settings | {"foreach": foreach, "maximize": maximize})
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr = group["lr"]
         for p in params:
             g = p.grad
@@ -61,7 +61,7 @@ class Adafactor(_Real):
             eps1 = ops.finfo(p.dtype).eps if group["eps"][0] is None else group["eps"][0]
             matrix = p.ndim > 1
             zeros = {"row_var": _rows(p), "col_var": _columns(p)} if matrix else {"variance": zeros_for(p)}
-            state = self._state(p, step=number_for(p), **zeros)
+            state = self._tracer_state(p, step=number_for(p), **zeros)
             state["step"].add_(1)
             step = state["step"].to(float64)
             fresh = ops.pow(step, group["beta2_decay"]).to(p.dtype)  # 1 - beta2
@@ -83,10 +83,10 @@ class Adafactor(_Real):
             clipped = ops.clamp(ops.sqrt(ops.sum(ops.square(update))) / (p.numel() ** 0.5 * group["d"]), min=1.0)
             p.sub_(update * (rate / clipped))
 
-    def _update_wide(self, group: ParamGroup, p: Tensor) -> None:
+    def _tracer_update_wide(self, group: ParamGroup, p: Tensor) -> None:
         if group["eps"][0] is None:  # by default that of the parameter's dtype
             group = cast(ParamGroup, ChainMap({"eps": (ops.finfo(p.dtype).eps, group["eps"][1])}, group))
-        super()._update_wide(group, p)
+        super()._tracer_update_wide(group, p)
 
 
 def _rows(p: Tensor) -> Any:
@@ -133,12 +133,12 @@ class Muon(_Real):
                 if p.ndim != 2:
                     raise ValueError(f"Muon only supports 2D parameters whereas we found a parameter with size: {p.size()}")
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, momentum = group["lr"], group["momentum"]
         for p in params:
             g = p.grad
             assert g is not None
-            held = self._state(p, momentum_buffer=zeros_for(p))["momentum_buffer"]
+            held = self._tracer_state(p, momentum_buffer=zeros_for(p))["momentum_buffer"]
             held.copy_(held + (g - held) * (1 - momentum))
             update = g + (held - g) * momentum if group["nesterov"] else held
             update = _orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])

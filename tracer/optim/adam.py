@@ -41,7 +41,7 @@ class AdamLike(Optimizer):
     ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
         """The state, the two updated means, and the number of this step in float64."""
         beta1, beta2 = group["betas"]
-        state = self._state(
+        state = self._tracer_state(
             p,
             step=number_for(p),
             exp_avg=zeros_for(p),
@@ -79,7 +79,7 @@ class Adam(AdamLike):
         settings |= {"maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}
         super().__init__(params, "foreach capturable differentiable fused", more, **settings)
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = group["lr"], group["betas"]
         for p in params:
             g = self._gradient(p, group)
@@ -136,7 +136,7 @@ class NAdam(AdamLike):
         settings |= {"decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}
         super().__init__(params, "foreach capturable differentiable", more, **settings)
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["momentum_decay"]
         for p in params:
             g = self._gradient(p, group)
@@ -169,7 +169,7 @@ class RAdam(AdamLike):
         settings |= {"decoupled_weight_decay": decoupled_weight_decay}
         super().__init__(params, "foreach capturable differentiable", more, **settings)
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = group["lr"], group["betas"]
         limit = 2 / (1 - beta2) - 1
         for p in params:
@@ -200,11 +200,11 @@ class Adamax(AdamLike):
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, "foreach differentiable capturable", more, **settings)
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, (beta1, beta2) = group["lr"], group["betas"]
         for p in params:
             g = self._gradient(p, group)
-            state = self._state(
+            state = self._tracer_state(
                 p,
                 step=number_for(p),
                 exp_avg=zeros_for(p),

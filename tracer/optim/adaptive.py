@@ -38,7 +38,7 @@ class Adagrad(Optimizer):
         super().__init__(params, settings | options("foreach differentiable fused", more))
         for group in self.param_groups:
             for p in group["params"]:
-                self._state(p, **self._initial(p, group))
+                self._tracer_state(p, **self._initial(p, group))
 
     @staticmethod
     def _initial(p: Tensor, group: ParamGroup) -> dict[str, Any]:
@@ -46,10 +46,10 @@ class Adagrad(Optimizer):
         first = complex(first, first) if p.is_complex() else first
         return {"step": number_for(p), "sum": lambda: create.full_like(p, first)}
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         for p in params:
             g = regularized(p, group)
-            state = self._state(p, **self._initial(p, group))
+            state = self._tracer_state(p, **self._initial(p, group))
             step, total = state["step"], state["sum"]
             step.add_(1)
             rate = (group["lr"] / (1 + (step.to(float64) - 1) * group["lr_decay"])).to(p.dtype)
@@ -80,11 +80,11 @@ class Adadelta(Optimizer):
         settings = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, settings | options("foreach capturable differentiable", more))
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         rho, eps = group["rho"], group["eps"]
         for p in params:
             g = regularized(p, group)
-            state = self._state(
+            state = self._tracer_state(
                 p,
                 step=number_for(p),
                 square_avg=zeros_for(p),
@@ -125,14 +125,14 @@ class RMSprop(Optimizer):
         settings |= {"weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, settings | options("capturable foreach differentiable", more))
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, alpha, momentum = group["lr"], group["alpha"], group["momentum"]
         for p in params:
             g = regularized(p, group)
             zeros = zeros_for(p)
             more = {"momentum_buffer": zeros} if momentum > 0 else {}
             more |= {"grad_avg": zeros} if group["centered"] else {}
-            state = self._state(p, step=number_for(p), square_avg=zeros, **more)
+            state = self._tracer_state(p, step=number_for(p), square_avg=zeros, **more)
             square = state["square_avg"]
             state["step"].add_(1)
             square.copy_(square * alpha + g * g * (1 - alpha))

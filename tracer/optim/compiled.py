@@ -33,18 +33,18 @@ _known: dict[type, Compiled] = {}  # the updates of each class of optimizers
 
 
 def update(optimizer: Optimizer, group: ParamGroup, params: Sequence[Tensor]) -> None:
-    """``optimizer._update_group(group, params)``."""
+    """``optimizer._tracer_update_group(group, params)``."""
     rate: Any = dict.get(group, "lr")
-    code = getattr(optimizer._update_group, "__func__", None)
+    code = getattr(optimizer._tracer_update_group, "__func__", None)
     is_ours = _MODULES.issuperset([type(optimizer).__module__, getattr(code, "__module__", "")])
     settings = _settings(group, code) if is_ours and rate.__class__ is float and not is_observed() else None
     if settings is None or any(device_of(p._data) is not None for p in params):
-        optimizer._update_group(group, list(params))
+        optimizer._tracer_update_group(group, list(params))
         return
     compiled, lr = _known.setdefault(type(optimizer), Compiled(_MOST)), wrap(np.array(rate, np.float64))
     for p in params:
         if not _updated(compiled, optimizer, group, settings, p, lr):
-            optimizer._update_group(group, [p])
+            optimizer._tracer_update_group(group, [p])
 
 
 def _settings(group: ParamGroup, code: Any) -> tuple[Any, ...] | None:
@@ -115,7 +115,7 @@ def _recorded(optimizer: Optimizer, group: ParamGroup, state: Mapping[str, Any],
         before = dict(mine)
         twin = object.__new__(type(optimizer))
         vars(twin).update(vars(optimizer), state={p: mine})
-        twin._update_group({**group.copy(), "params": [p], "lr": lr}, [p])  # type: ignore[arg-type]
+        twin._tracer_update_group({**group.copy(), "params": [p], "lr": lr}, [p])  # type: ignore[arg-type]
         if vars(twin)["state"][p] != before or any(before[k] is not v for k, v in mine.items()) or p._grad is not g:
             raise NotImplementedError("it replaces state")
 

@@ -52,7 +52,7 @@ class LRScheduler:
         self._is_initial = False
 
     @property
-    def _rates(self) -> list[Any]:
+    def _tracer_rates(self) -> list[Any]:
         return [dict.__getitem__(group, "lr") for group in self.optimizer.param_groups]
 
     def get_lr(self) -> list[float]:
@@ -72,12 +72,12 @@ class LRScheduler:
             self.last_epoch = epoch
             closed = getattr(self, "_get_closed_form_lr", self.get_lr)
             rates = closed()
-        self._set(rates)
+        self._tracer_set(rates)
 
-    def _set(self, rates: Iterable[float]) -> None:
+    def _tracer_set(self, rates: Iterable[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
-        self._last_lr = self._rates
+        self._last_lr = self._tracer_rates
 
     def state_dict(self) -> dict[str, Any]:
         """The state without the optimizer."""
@@ -126,8 +126,8 @@ class MultiplicativeLR(_ByFunction):
 
     def get_lr(self) -> list[float]:
         if self._is_initial:
-            return self._rates
-        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self._rates, strict=True)]
+            return self._tracer_rates
+        return [lr * f(self.last_epoch) for f, lr in zip(self.lr_lambdas, self._tracer_rates, strict=True)]
 
 
 class StepLR(LRScheduler):
@@ -139,8 +139,8 @@ class StepLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         if self.last_epoch == 0 or self.last_epoch % self.step_size:
-            return self._rates
-        return [lr * self.gamma for lr in self._rates]
+            return self._tracer_rates
+        return [lr * self.gamma for lr in self._tracer_rates]
 
     def _get_closed_form_lr(self) -> list[float]:
         return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
@@ -155,7 +155,7 @@ class MultiStepLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         times = sum(n for at, n in self.milestones.items() if at == self.last_epoch)
-        return [lr * self.gamma**times for lr in self._rates] if times else self._rates
+        return [lr * self.gamma**times for lr in self._tracer_rates] if times else self._tracer_rates
 
     def _get_closed_form_lr(self) -> list[float]:
         times = bisect.bisect_right(sorted(self.milestones.elements()), self.last_epoch)
@@ -175,10 +175,10 @@ class ConstantLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         if self.last_epoch == 0:
-            return [lr * self.factor for lr in self._rates]
+            return [lr * self.factor for lr in self._tracer_rates]
         if self.last_epoch != self.total_iters:
-            return self._rates
-        return [lr * (1 / self.factor) for lr in self._rates]
+            return self._tracer_rates
+        return [lr * (1 / self.factor) for lr in self._tracer_rates]
 
     def _get_closed_form_lr(self) -> list[float]:
         factor = self.factor + (self.last_epoch >= self.total_iters) * (1 - self.factor)
@@ -208,12 +208,12 @@ class LinearLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         if self.last_epoch == 0:
-            return [lr * self.start_factor for lr in self._rates]
+            return [lr * self.start_factor for lr in self._tracer_rates]
         if self._is_initial or self.last_epoch > self.total_iters:
-            return self._rates
+            return self._tracer_rates
         change = self.end_factor - self.start_factor
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * change
-        return [lr * (1 + change / before) for lr in self._rates]
+        return [lr * (1 + change / before) for lr in self._tracer_rates]
 
     def _get_closed_form_lr(self) -> list[float]:
         part = min(self.total_iters, self.last_epoch) / self.total_iters
@@ -229,7 +229,7 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        return self._rates if self._is_initial else [lr * self.gamma for lr in self._rates]
+        return self._tracer_rates if self._is_initial else [lr * self.gamma for lr in self._tracer_rates]
 
     def _get_closed_form_lr(self) -> list[float]:
         return [base * self.gamma**self.last_epoch for base in self.base_lrs]
@@ -246,9 +246,9 @@ class PolynomialLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         if self._is_initial or self.last_epoch > self.total_iters:
-            return self._rates
+            return self._tracer_rates
         now, before = 1 - self.last_epoch / self.total_iters, 1 - (self.last_epoch - 1) / self.total_iters
-        return [lr * (now / before) ** self.power for lr in self._rates]
+        return [lr * (now / before) ** self.power for lr in self._tracer_rates]
 
     def _get_closed_form_lr(self) -> list[float]:
         left = 1 - min(self.total_iters, self.last_epoch) / self.total_iters
@@ -266,13 +266,13 @@ class CosineAnnealingLR(LRScheduler):
 
     def get_lr(self) -> list[float]:
         if self._is_initial:
-            return self._rates
+            return self._tracer_rates
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
             rise = (1 - math.cos(math.pi / self.T_max)) / 2
-            return [lr + (base - self.eta_min) * rise for base, lr in zip(self.base_lrs, self._rates, strict=True)]
+            return [lr + (base - self.eta_min) * rise for base, lr in zip(self.base_lrs, self._tracer_rates, strict=True)]
         now = 1 + math.cos(math.pi * self.last_epoch / self.T_max)
         before = 1 + math.cos(math.pi * (self.last_epoch - 1) / self.T_max)
-        return [now / before * (lr - self.eta_min) + self.eta_min for lr in self._rates]
+        return [now / before * (lr - self.eta_min) + self.eta_min for lr in self._tracer_rates]
 
     def _get_closed_form_lr(self) -> list[float]:
         part = (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
@@ -318,7 +318,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 self.T_cur = at - self.T_0 * (self.T_mult**n - 1) / (self.T_mult - 1)
                 self.T_i = self.T_0 * self.T_mult**n
             self.last_epoch = math.floor(at)
-        self._set(self.get_lr())
+        self._tracer_set(self.get_lr())
 
 
 class CyclicLR(LRScheduler):
@@ -496,12 +496,12 @@ class ChainedScheduler:
                     f"{self.optimizer}."
                 )
         self._schedulers = list(schedulers)
-        self._last_lr = self._schedulers[-1]._rates
+        self._last_lr = self._schedulers[-1]._tracer_rates
 
     def step(self) -> None:
         for scheduler in self._schedulers:
             scheduler.step()
-        self._last_lr = self._schedulers[-1]._rates
+        self._last_lr = self._schedulers[-1]._tracer_rates
 
     def get_last_lr(self) -> list[float]:
         return self._last_lr
@@ -541,7 +541,7 @@ class SequentialLR:
         first._is_initial = True
         first.step()
         first._is_initial = False
-        self._last_lr = first._rates
+        self._last_lr = first._tracer_rates
 
     def step(self) -> None:
         self.last_epoch += 1
@@ -551,7 +551,7 @@ class SequentialLR:
             scheduler.step(0)
         else:
             scheduler.step()
-        self._last_lr = scheduler._rates
+        self._last_lr = scheduler._tracer_rates
 
     def get_last_lr(self) -> list[float]:
         return self._last_lr

@@ -91,7 +91,7 @@ class Optimizer(Announcing):
     """Updates parameters, given as tensors, (name, tensor) pairs, or groups, from their gradients. ``defaults``: the settings
     that groups have if they do not set them.
 
-    Subclasses define ``_update_group(group, params)``.
+    Subclasses define ``_tracer_update_group(group, params)``.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
@@ -216,24 +216,24 @@ class Optimizer(Announcing):
                 update(self, group, [p for p in params if not (p.dtype.is_half or p.dtype.is_complex)])
                 for p in params:
                     if p.dtype.is_half:
-                        self._update_wide(group, p)
+                        self._tracer_update_wide(group, p)
                     elif p.dtype.is_complex:
-                        self._update_pairs(group, p)
+                        self._tracer_update_pairs(group, p)
         self.__call_hooks("after", closure)
         return loss
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         raise NotImplementedError
 
-    def _update_wide(self, group: ParamGroup, p: Tensor) -> None:
+    def _tracer_update_wide(self, group: ParamGroup, p: Tensor) -> None:
         """Updates a 16-bit parameter in float32: the parameter and its state are rounded once, at the end."""
-        self._update_as(group, p, widened, lambda v: narrowed(v, p.dtype))
+        self._tracer_update_as(group, p, widened, lambda v: narrowed(v, p.dtype))
 
-    def _update_pairs(self, group: ParamGroup, p: Tensor) -> None:
+    def _tracer_update_pairs(self, group: ParamGroup, p: Tensor) -> None:
         """Updates a complex parameter as pairs of real numbers, as PyTorch does; its state is complex."""
-        self._update_as(group, p, _pairs, lambda v: view_as_complex(v).clone())  # states are no views
+        self._tracer_update_as(group, p, _pairs, lambda v: view_as_complex(v).clone())  # states are no views
 
-    def _update_as(self, group: ParamGroup, p: Tensor, there: Callable[[Any], Any], back: Callable[[Any], Any]) -> None:
+    def _tracer_update_as(self, group: ParamGroup, p: Tensor, there: Callable[[Any], Any], back: Callable[[Any], Any]) -> None:
         """Updates a parameter as a tensor of another dtype, to which and from which the functions convert."""
         other = there(p)
         other.grad = there(p.grad)
@@ -241,13 +241,13 @@ class Optimizer(Announcing):
         before = {name: there(v) for name, v in everything.get(p, {}).items()}
         object.__setattr__(self, "state", {other: dict(before)} if before else {})
         try:
-            self._update_group(group, [other])
+            self._tracer_update_group(group, [other])
             after = self.state.get(other, {})
         finally:
             object.__setattr__(self, "state", everything)
         p.copy_(back(other))
         if after:
-            state = self._state(p)
+            state = self._tracer_state(p)
             for name, v in after.items():
                 if name not in state:
                     state[name] = v if name in _COUNTS else back(v)
@@ -266,7 +266,7 @@ class Optimizer(Announcing):
             )
         return text + ")"
 
-    def _state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Any]:
+    def _tracer_state(self, p: Tensor, **make: Callable[[], Tensor]) -> dict[str, Any]:
         """The parameter's state, created at its first step, from names and functions that create the tensors."""
         state = self.state.get(p)
         if state is None:

@@ -39,13 +39,13 @@ class SGD(Optimizer):
         settings |= {"nesterov": nesterov, "maximize": maximize}
         super().__init__(params, settings | options("foreach differentiable fused", more))
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr, momentum = group["lr"], group["momentum"]
         for p in params:
             g = regularized(p, group)
             if momentum:
                 if p not in self.state or self.state[p].get("momentum_buffer") is None:
-                    buffer = self._state(p, momentum_buffer=g.clone)["momentum_buffer"]
+                    buffer = self._tracer_state(p, momentum_buffer=g.clone)["momentum_buffer"]
                 else:
                     buffer = self.state[p]["momentum_buffer"]
                     buffer.copy_(buffer * momentum + g * (1 - group["dampening"]))
@@ -75,11 +75,11 @@ class ASGD(Optimizer):
         settings = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay, "maximize": maximize}
         super().__init__(params, settings | options("foreach differentiable capturable", more))
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         lr = group["lr"]
         for p in params:
             g = regularized(p, group)
-            state = self._state(
+            state = self._tracer_state(
                 p,
                 step=number_for(p),
                 eta=lambda: number_for(p, 1.0)() * lr,
@@ -118,7 +118,7 @@ class Rprop(Optimizer):
         settings = {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
         super().__init__(params, settings | options("foreach differentiable capturable", more))
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         (smaller, larger), (least, most), lr = group["etas"], group["step_sizes"], group["lr"]
         for p in params:
             g = regularized(p, group)
@@ -126,7 +126,7 @@ class Rprop(Optimizer):
             def first(p: Tensor = p) -> Tensor:
                 return create.zeros_like(p) + lr
 
-            state = self._state(p, step=number_for(p), prev=zeros_for(p), step_size=first)
+            state = self._tracer_state(p, step=number_for(p), prev=zeros_for(p), step_size=first)
             state["step"].add_(1)
             turn = g * state["prev"]
             before = state["step_size"]

@@ -28,6 +28,6 @@ class SparseAdam(AdamLike):
         if any(p.is_complex() for group in self.param_groups for p in group["params"]):
             raise ValueError("SparseAdam does not support complex parameters")
 
-    def _update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
+    def _tracer_update_group(self, group: ParamGroup, params: list[Tensor]) -> None:
         if params:
             raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")

@@ -173,7 +173,7 @@ class SWALR(LRScheduler):
         step = self.last_epoch if self.anneal_epochs else max(1, self.last_epoch)
         last, now = self._share(step - 1), self._share(step)
         found = []
-        for group, lr in zip(self.optimizer.param_groups, self._rates, strict=True):
+        for group, lr in zip(self.optimizer.param_groups, self._tracer_rates, strict=True):
             start = group["swa_lr"] if last == 1 else (lr - last * group["swa_lr"]) / (1 - last)
             found.append(group["swa_lr"] * now + start * (1 - now))
         return found

@@ -488,10 +488,11 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
 
     def _waits(self, key: tuple, call: Call, args: tuple, kwargs: dict) -> bool:
         """True if a call that no recording fits runs eagerly, because recording it would not pay yet."""
-        told = self._worth.differing(replays := self.cache_info().replays, self.function, call, args, kwargs)
-        if told:
+        traces = self._all_traces()
+        replays = self._replays + sum(trace.replays for trace in traces)
+        if told := self._worth.differing(replays, self.function, call, args, kwargs):
             self._warn(told, what="keeps recording")
-        return self._worth.waits(key, self._recorded, replays, self._all_traces())
+        return self._worth.waits(key, self._recorded, replays, traces)
 
     def _is_full(self, key: tuple) -> bool:
         """True if the signature has the maximum number of traces."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from ..ir.types import DType, float32, float64
-from . import binary, circular, error, math, powers, special
+from . import binary, circular, error, inverse, math, powers, special
 from .nest import Combine, If, Let, Loop, Reduce, Statement, renamed, walk
 
 ACCUMULATORS = {float32: float64}  # accumulator types for long sums
@@ -27,7 +27,15 @@ _LONG, _WIDE = (
     re.compile(rf"\b({'|'.join(name for table in tables for name in table)})\(")
     for tables in (
         (error.FUNCTIONS, math.FUNCTIONS),
-        (circular.FUNCTIONS, circular.BINARY, powers.FUNCTIONS, powers.BINARY, binary.BINARY, special.FUNCTIONS),
+        (
+            circular.FUNCTIONS,
+            circular.BINARY,
+            powers.FUNCTIONS,
+            powers.BINARY,
+            binary.BINARY,
+            special.FUNCTIONS,
+            inverse.FUNCTIONS,
+        ),
     )
 )
 _NAMES = re.compile(r"[a-z]\d+\b")

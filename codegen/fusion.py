@@ -39,6 +39,11 @@ _DEAR = (
     "erfc",
     "lgamma",
     "digamma",
+    "trigamma",
+    "erfinv",
+    "asinh",
+    "acosh",
+    "atanh",
 )
 
 

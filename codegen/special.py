@@ -1,4 +1,4 @@
-"""The complementary error function, and the logarithm of the gamma function with its derivative; see ``math``.
+"""The logarithm of the gamma function, and its first two derivatives; see ``math``.
 
 In 32 bits they are computed in 64. The logarithm of the gamma function and its derivative are accurate to 2 units in the
 last place for x > 0; between poles and near zeros at negative x, the absolute error is about 2^-50.
@@ -158,10 +158,22 @@ _DIGAMMA_FAR = (
     -0.020697987372370493,
     0.06362150587634356,
 )
+# Bernoulli numbers of even index: (trigamma(a) - 1 / a - 1 / (2 a^2)) a^3 in 1 / a^2, as an asymptotic series.
+_TRIGAMMA_FAR = (
+    1 / 6,
+    -1 / 30,
+    1 / 42,
+    -1 / 30,
+    5 / 66,
+    -691 / 2730,
+    7 / 6,
+    -3617 / 510,
+    43867 / 798,
+)
 _PI = (3.141592653589793, 1.2246467991473532e-16)
 
 
-def _times(m: Arithmetic, d: Value, d_rest: Value, x: Value, coefficients: tuple[float, ...]) -> Value:
+def times_polynomial(m: Arithmetic, d: Value, d_rest: Value, x: Value, coefficients: tuple[float, ...]) -> Value:
     """(d + d_rest) times a polynomial; the last sum and the product keep rounding errors."""
     p = polynomial(m, x, coefficients[2:])
     p = m.fma(x, p, m.real(coefficients[1]))
@@ -195,11 +207,11 @@ def lgamma(m: Arithmetic, x: Value) -> Value:
     low, small = a < 1.0, a < 3.0
     first, second = m.select(low, a, a - 1.0), m.select(low, a - 1.0, m.select(small, a - 2.0, m.real(0.0)))
     d = first * second
-    near = _times(m, d, m.fma(first, second, -d), second, _LGAMMA_NEAR)  # below 1, of a + 1
+    near = times_polynomial(m, d, m.fma(first, second, -d), second, _LGAMMA_NEAR)  # below 1, of a + 1
     high, rest = long_log(m, a)
     high = m.select(a == 0.0, m.real(-infinity), high)
     u = m.select(a < 8.0, a - 5.5, m.real(0.0)) * 0.25
-    middle = _times(m, a - 2.0, m.real(0.0), u, _LGAMMA_MIDDLE)
+    middle = times_polynomial(m, a - 2.0, m.real(0.0), u, _LGAMMA_MIDDLE)
     r = 1.0 / m.select(a < 8.0, m.real(8.0), a)
     b = a - 0.5
     product = b * high
@@ -230,10 +242,10 @@ def digamma(m: Arithmetic, x: Value) -> Value:
     y = m.select(low, a + 1.0, m.select(a < 3.0, a, m.real(3.0)))
     d, d_rest = two_sum(y, m.real(-_ZERO[0]))
     lost = m.select(low, a - (y - 1.0), m.real(0.0))  # from a + 1
-    near = _times(m, d, d_rest - _ZERO[1] + lost, y - 2.0, _DIGAMMA_NEAR)
+    near = times_polynomial(m, d, d_rest - _ZERO[1] + lost, y - 2.0, _DIGAMMA_NEAR)
     u = m.select(a < 8.0, a - 5.5, m.real(0.0)) * 0.25
     d, d_rest = two_sum(m.select(a < 8.0, a, m.real(8.0)), m.real(-_ZERO[0]))
-    middle = _times(m, d, d_rest - _ZERO[1], u, _DIGAMMA_MIDDLE)
+    middle = times_polynomial(m, d, d_rest - _ZERO[1], u, _DIGAMMA_MIDDLE)
     c = m.select(a < 8.0, m.real(8.0), a)
     inverse = 1.0 / m.select(a == 0.0, m.real(1.0), a)
     r = 1.0 / c
@@ -251,5 +263,36 @@ def digamma(m: Arithmetic, x: Value) -> Value:
     return m.select(x == x, value, x)
 
 
-FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (lgamma, digamma)}
-BRANCHING = (lgamma, digamma)  # by ``rarely``
+def trigamma(m: Arithmetic, x: Value) -> Value:
+    """The derivative of ``digamma``: by the asymptotic series from 9 on, to which the recurrence leads; by reflection for
+    negative numbers.
+    """
+    if m.bits == 32:
+        w = m.wide
+        return m.narrowed(trigamma(w, w.widened(x)))
+    low = x < 0.0
+    a = m.select(low, 1.0 - x, x)
+    steps = m.real(0.0)
+    for k in reversed(range(1, 8)):
+        r = 1.0 / (a + float(k))
+        steps = m.fma(r, r, steps)
+    r = 1.0 / a
+    lost = m.select(a > 1e-100, m.fma(-r, a, m.real(1.0)), m.real(0.0))  # the rounding error of the largest term
+    steps = m.fma(r, r, m.select(lost == 0.0, steps, m.fma(r * lost, r + r, steps)))
+    high = a >= 9.0
+    r = 1.0 / m.select(high, a, a + 8.0)
+    square = r * r
+    far = m.fma(r * square, polynomial(m, square, _TRIGAMMA_FAR), m.fma(square, m.real(0.5), r))
+    value = m.select(high, far, steps + far)
+
+    def reflected() -> tuple[Value]:
+        sine, _ = _sine_and_cosine_of_turns(m, m.absolute(x))
+        ratio = m.select(a < float("inf"), _PI[0] / sine, m.real(float("nan")))
+        return (m.select(low, m.fma(ratio, ratio, -value), value),)
+
+    (value,) = m.rarely(low, (value,), reflected)
+    return m.select(x == x, value, x)
+
+
+FUNCTIONS: dict[str, Callable[[Arithmetic, Value], Value]] = {f.__name__: f for f in (lgamma, digamma, trigamma)}
+BRANCHING = (lgamma, digamma, trigamma)  # by ``rarely``

@@ -173,7 +173,7 @@ _BY_SHORT = {d.short: d for d in DTYPES}
 
 def dtype_of(numpy: object) -> DType:
     """The DType with the given NumPy storage type. Raises TypeError if there is none."""
-    found = _BY_NUMPY.get(np.dtype(numpy))  # type: ignore[call-overload]
+    found = _BY_NUMPY.get(numpy) or _BY_NUMPY.get(np.dtype(numpy))  # type: ignore[call-overload]
     if found is None:
         known = ", ".join(d.name for d in DTYPES)
         raise TypeError(f"can't convert np.ndarray of type {np.dtype(numpy)}. The only supported types are: {known}.")  # type: ignore[call-overload]

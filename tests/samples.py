@@ -148,7 +148,7 @@ SPECIAL_EVERYWHERE = (
     *("bessel_j0", "bessel_j1", "airy_ai", "spherical_bessel_j0", "sinc"),
 )
 SPECIAL_POSITIVE = (
-    *("log2", "log10", "cbrt", "lgamma", "digamma", "bessel_y0", "bessel_y1"),
+    *("log2", "log10", "cbrt", "lgamma", "digamma", "trigamma", "bessel_y0", "bessel_y1"),
     *("modified_bessel_k0", "modified_bessel_k1", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1"),
 )
 

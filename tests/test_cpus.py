@@ -168,11 +168,13 @@ def positions(n, high):
     return np.random.default_rng(n).integers(0, high, n)
 
 
-ELEMENTARY = ("exp", "expm1", "sin", "cos", "tan", "atan", "tanh", "sigmoid", "erf", "erfc", "lgamma", "sinh")
+ELEMENTARY = ("exp", "expm1", "sin", "cos", "tan", "atan", "tanh", "sigmoid", "erf", "erfc", "lgamma", "sinh", "asinh")
 REPRESENTATIVE = {  # a function, its arguments, whether to test its gradient
     "elementwise": (lambda x, y: (x * 1.5 + y.abs().sqrt()).relu() / (1 + y * y), (normal(37, 5), normal(37, 5, seed=1)), True),
     **{name: (getattr(tracer, name), (normal(403) * 4,), True) for name in ELEMENTARY},
     "digamma": (tracer.digamma, (normal(403) * 4,), False),
+    "trigamma": (lambda x: tracer.polygamma(1, x), (normal(403) * 4,), False),
+    "erfinv": (lambda x: tracer.erfinv(tracer.tanh(x)), (normal(403) * 2,), True),
     "log1p": (tracer.log1p, (np.abs(normal(403)) * 9,), True),
     "far sines": (lambda x: tracer.sin(x * 1e20) + tracer.cos(x * 1e7), (normal(403),), False),
     "powers": (lambda x, y: tracer.pow(x.abs(), y) + tracer.atan2(x, y), (normal(99), normal(99, seed=1)), False),

@@ -98,11 +98,11 @@ log2 = elementwise("log2", np.log2, "log2({x})", infer=inexact, vjp=(lambda g, x
 log10 = elementwise("log10", np.log10, "log10({x})", infer=inexact, vjp=(lambda g, x: div(g, mul(x, math.log(10))),))
 exp2 = elementwise("exp2", np.exp2, "exp2({x})", infer=inexact, vjp=(lambda g, y: mul(g, mul(y, math.log(2))),))
 cbrt = elementwise("cbrt", np.cbrt, "cbrt({x})", infer=floating, vjp=(lambda g, y: div(g, mul(mul(y, y), 3)),))
-asinh = elementwise("asinh", np.arcsinh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
-acosh = elementwise("acosh", np.arccosh, None, infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
-atanh = elementwise("atanh", np.arctanh, None, infer=inexact, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
+asinh = elementwise("asinh", np.arcsinh, "asinh({x})", infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(add(mul(x, x), 1))),))
+acosh = elementwise("acosh", np.arccosh, "acosh({x})", infer=inexact, vjp=(lambda g, x: mul(g, rsqrt(sub(mul(x, x), 1))),))
+atanh = elementwise("atanh", np.arctanh, "atanh({x})", infer=inexact, vjp=(lambda g, x: div(g, sub(1, mul(x, x))),))
 erfc = _special("erfc", lambda g, x: mul(g, mul(exp(neg(mul(x, x))), -2 / _SQRT_PI)), scalar="erfc({x})")
-erfinv = _special("erfinv", lambda g, y: mul(g, mul(exp(mul(y, y)), _SQRT_PI / 2)))
+erfinv = _special("erfinv", lambda g, y: mul(g, mul(exp(mul(y, y)), _SQRT_PI / 2)), scalar="erfinv({x})")
 erfcx = _special("erfcx", lambda g, x, y: mul(g, sub(mul(mul(x, y), 2), 2 / _SQRT_PI)))
 ndtr = _special("ndtr", lambda g, x: mul(g, mul(exp(mul(mul(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))))
 ndtri = _special("ndtri", lambda g, y: mul(g, mul(exp(mul(mul(y, y), 0.5)), math.sqrt(2 * math.pi))))
@@ -159,7 +159,7 @@ def _amended(name: str, where: Callable[[Any], Any], value: Callable[[Any], Any]
 _lgamma = _amended("gammaln", np.isneginf, lambda x: np.inf)
 _digamma = _amended("psi", lambda x: x == 0, lambda x: np.copysign(np.inf, -x))
 lgamma = elementwise("lgamma", _lgamma, "lgamma({x})", infer=floating, vjp=(lambda g, x: mul(g, digamma(x)),))
-digamma = elementwise("digamma", _digamma, "digamma({x})", infer=floating, vjp=(lambda g, x: mul(g, polygamma(x, n=1)),))
+digamma = elementwise("digamma", _digamma, "digamma({x})", infer=floating, vjp=(lambda g, x: mul(g, trigamma(x)),))
 
 
 def _polygamma(x: Any, n: int) -> Any:
@@ -168,6 +168,14 @@ def _polygamma(x: Any, n: int) -> Any:
     return np.asarray(scipy.special.polygamma(n, x)).astype(np.result_type(x), copy=False)
 
 
+trigamma = elementwise(
+    "trigamma",
+    lambda x: _polygamma(np.where(np.isneginf(x), np.nan, x).astype(np.result_type(x)), 1),
+    "trigamma({x})",
+    infer=floating,
+    vjp=(lambda g, x: mul(g, polygamma(x, n=2)),),
+    torch_name="polygamma",
+)
 polygamma = elementwise(
     "polygamma",
     _polygamma,
@@ -409,6 +417,7 @@ __all__ = [
     "sinc",
     "softplus",
     "spherical_j0",
+    "trigamma",
     "trunc",
     "xlog1py",
     "xlogy",

@@ -33,7 +33,7 @@ def is_summed_in_parts(shape: tuple[int, ...], axes: tuple[int, ...], dtype: np.
 def total(x: Any, axes: tuple[int, ...]) -> Any:
     """The sum over the axes, in the dtype of ``x``."""
     x = np.asarray(x)
-    if not is_summed_in_parts(x.shape, axes, x.dtype):
+    if (len(axes) == x.ndim and x.flags.c_contiguous) or not is_summed_in_parts(x.shape, axes, x.dtype):
         return np.add.reduce(x, axis=axes, dtype=x.dtype)
     pairwise = _pairwise(x, axes)
     others = sorted((a for a in axes if a not in pairwise), key=lambda a: -x.shape[a])

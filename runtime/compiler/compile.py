@@ -41,11 +41,8 @@ class Stats:
 stats = Stats()
 
 
-@functools.cache
-def _meaning() -> str:
-    """What determines the code of kernels and native functions, besides the CPU: the relevant source files, and the compilers'
-    versions.
-    """
+def sources() -> list[Path]:
+    """The source files that determine the code of kernels and native functions."""
     from ... import codegen
 
     here, text = Path(__file__).parent, Path(codegen.__file__ or "").parent
@@ -54,11 +51,17 @@ def _meaning() -> str:
     support = ("driver", "team", "gemm", "contraction", "direct", "winograd", "winograd_gradient")
     files += [here.parent / "support" / f"{name}.py" for name in support]
     files.append(here.parent / "programs" / "timing.py")
-    files += [text / f"{name}.py" for name in ("math", "circular", "error", "powers", "binary", "special", "contraction")]
+    functions = ("math", "circular", "error", "powers", "binary", "special", "inverse", "contraction")
+    return files + [text / f"{name}.py" for name in functions]
+
+
+@functools.cache
+def _meaning() -> str:
+    """What determines the code of kernels and native functions, besides the CPU: the sources, and the versions of compilers."""
     # Numba's version, without importing Numba, or the package metadata, which takes as long as a small kernel.
     numba = find_spec("numba")
-    files += [Path(place) / "_version.py" for place in (numba.submodule_search_locations if numba else None) or ()]
-    content = hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
+    versions = [Path(place) / "_version.py" for place in (numba.submodule_search_locations if numba else None) or ()]
+    content = hashlib.sha256(b"".join(f.read_bytes() for f in [*sources(), *versions])).hexdigest()
     return f"{content}|{llvmlite.__version__}"
 
 

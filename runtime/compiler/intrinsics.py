@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 
-from ...codegen import binary, circular, error, powers, special
+from ...codegen import binary, circular, error, inverse, powers, special
 from ...codegen.contraction import CONTRACTED
 from ...codegen.math import FUNCTIONS
 from ...ir.ops.source import DIGITS, GOLDEN, STREAMS
@@ -439,7 +439,7 @@ def _bits(builder: Builder, seed: Scalar, start: Scalar, i: Scalar) -> Scalar:
 
 _SHORTS = ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64")
 DTYPES: dict[str, DType] = {short: dtype_named(short) for short in _SHORTS}
-_BRANCHING = (*circular.BRANCHING, *special.BRANCHING, *binary.BRANCHING)
+_BRANCHING = (*circular.BRANCHING, *special.BRANCHING, *inverse.BRANCHING, *binary.BRANCHING)
 ELEMENTARY: tuple[dict[str, Any], ...] = (
     FUNCTIONS,
     circular.FUNCTIONS,
@@ -449,6 +449,7 @@ ELEMENTARY: tuple[dict[str, Any], ...] = (
     powers.BINARY,
     binary.BINARY,
     special.FUNCTIONS,
+    inverse.FUNCTIONS,
 )
 PRODUCTS = ("gemm_", "contract_", "direct_", "winograd_", "gradient_")  # how the names of products begin
 INTRINSICS: dict[str, Intrinsic] = {

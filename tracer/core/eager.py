@@ -15,7 +15,8 @@ from numpy import ndarray
 
 from ..autograd.written import remember
 from ..ir.halves import compute
-from ..ir.interp import joint_shape, restore, silence
+from ..ir.interp import joint_shape, restore, selection, silence
+from ..ir.ops import select_
 from ..ir.primitive import Kind, Primitive
 from ..runtime.devices import device_of
 from .context import context
@@ -96,28 +97,15 @@ def _view(primitive: Primitive, parent: Tensor, attrs: Mapping[str, Any]) -> Ten
             data = primitive.eager(viewed, **attrs)
     except Exception as e:
         raise _raised(e, primitive, (parent,), attrs) from None
-    derives, grad_enabled = primitive.differentiable, context.grad_enabled
     if primitive.lazy or _shares(data, viewed):
         is_lazy = primitive.lazy or isinstance(parent, LazyView)
         out = object.__new__(LazyView) if is_lazy else wrap(data)
-        out._view = (parent, primitive, attrs)
-        out._counter = counter = parent._changes()
-        if counter[0]:
-            out._history = counter[0]
-        if parent._formers:
-            out._since = len(parent._formers)
-        if out._inference is not parent._inference:
-            out._inference = parent._inference
-        if derives:
-            if not grad_enabled:
-                out._made = IN_INFERENCE if context.inference else IN_NO_GRAD
-            elif parent._made is not None:
-                out._made = Made(parent._made.kind, 0)
+        _shows(out, parent, primitive, attrs)
     else:
         out = wrap(data)
     if (
-        grad_enabled
-        and derives
+        context.grad_enabled
+        and primitive.differentiable
         and (parent._requires_grad if parent._view is None else parent._followed())
         and data.dtype.kind in "fcV"
     ):
@@ -126,6 +114,47 @@ def _view(primitive: Primitive, parent: Tensor, attrs: Mapping[str, Any]) -> Ten
     if (recorder := context.recorder) is not None:
         recorder.record(primitive, (parent,), attrs, out)
     return out
+
+
+def _shows(out: Tensor, parent: Tensor, primitive: Primitive, attrs: Mapping[str, Any]) -> None:
+    """Makes ``out`` a view of ``parent``."""
+    out._view = (parent, primitive, attrs)
+    out._counter = counter = parent._changes()
+    if counter[0]:
+        out._history = counter[0]
+    if parent._formers:
+        out._since = len(parent._formers)
+    if out._inference is not parent._inference:
+        out._inference = parent._inference
+    if primitive.differentiable:
+        if not context.grad_enabled:
+            out._made = IN_INFERENCE if context.inference else IN_NO_GRAD
+        elif parent._made is not None:
+            out._made = Made(parent._made.kind, 0)
+
+
+def slices(parent: Tensor, axis: int, regions: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+    """The slices of a tensor at each position of an axis: ``select_`` with the attributes of each."""
+    if (
+        parent._data.__class__ is not ndarray
+        or isinstance(parent, LazyView)
+        or context.recorder is not None
+        or selection.interpreter
+    ):
+        return [select_(parent, **attrs) for attrs in regions]
+    data: Any = parent._data
+    before = (slice(None),) * axis
+    follows = context.grad_enabled and data.dtype.kind in "fcV"
+    follows = follows and (parent._requires_grad if parent._view is None else parent._followed())
+    found = []
+    for i, attrs in enumerate(regions):
+        out = wrap(data[(*before, i, ...)])
+        _shows(out, parent, select_, attrs)
+        if follows:
+            out._requires_grad = True
+            out._grad_fn = remember(select_, (parent,), attrs, out)
+        found.append(out)
+    return found
 
 
 def _shares(data: Any, viewed: Any) -> bool:

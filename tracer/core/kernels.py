@@ -28,7 +28,7 @@ from .warning import warn
 if TYPE_CHECKING:
     from ..runtime.programs.program import Program
 
-_FUNCTIONS = (P.erf, P.erfc)
+_FUNCTIONS = (P.erf, P.erfc, P.erfinv, P.trigamma)
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 _LEAST = 64  # minimum elements of a kernel: shorter arrays would need separate kernels
 

@@ -34,6 +34,7 @@ from ..linalg import factorizations
 from ..ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
 from ..ops.common import Operand, is_number, to_dtype
 from ..ops.contracts import in_place
+from ..ops.inquiry import as_number
 from ..ops.names import separate
 from ..ops.offering import is_offered, offered
 from ..random import sampling
@@ -154,7 +155,7 @@ def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Operand], 
 
 
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    primitive = _DIRECT.get(function)
+    primitive = _DIRECT.get(getattr(function, "__wrapped__", function))
     ufunc = primitive and primitive.ufunc
     partly = function.__name__ in ("masked_fill", "index_put", "index_fill")
     by_value = function.__name__ in ("masked_fill", "index_fill")  # a number is read from a tensor before anything is written
@@ -172,9 +173,10 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
             compute_into(ufunc, self._data, other._data if isinstance(other, Tensor) else other, self._data)
             self._changes()[0] += 1
             return self
-        followed = context.grad_enabled and any(
-            isinstance(a, Tensor) and a.requires_grad for a in (self, *args, *kwargs.values())
-        )
+        followed = False
+        if context.grad_enabled:
+            for a in (self, *args, *kwargs.values()):
+                followed = followed or (isinstance(a, Tensor) and a.requires_grad)
         # Rules may read the old value, which will be overwritten.
         before = self._snapshot() if followed else self
         return self._become(function(before, *args, **kwargs), partly=partly)
@@ -272,6 +274,10 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
     Raises RuntimeError for another tensor.
     """
     number = not isinstance(value, Tensor)
+    if value.__class__ in (int, float) and inplace.is_plain(self) and self._data.itemsize != 2:
+        self._data.fill(as_number(value, self.dtype))
+        self._changes()[0] += 1
+        return self
     if isinstance(value, Tensor):
         if value.ndim:
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")

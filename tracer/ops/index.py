@@ -20,6 +20,7 @@ from ..ir.interp import current, selection
 from ..ir.types import bool_, int32, int64, uint8
 from ..tracing.moving import is_computed, view_at
 from ..tracing.scalars import RuntimeInt
+from . import direct
 from .common import one_dim, to_dtype
 from .inquiry import as_number, filling
 from .shape import reshape
@@ -256,6 +257,8 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         view = _view_by(input._data.shape, tokens)
         primitive, attrs = (P.reshape, {"shape": input._data.shape}) if view is None else view  # x[:] is a new view
         return current().bind(primitive, (input,), attrs)  # type: ignore[no-any-return]
+    if (picked := direct.read(input, index)) is not None:
+        return picked
     if context.recorder is not None and (moving := _at_computed(context.recorder, input, index)) is not None:
         return moving
     part, tensors = chosen(input, index)

@@ -6,10 +6,11 @@ import itertools
 from itertools import pairwise
 from typing import Any
 
+from ..core.eager import slices
 from ..core.tensor import Tensor
 from ..core.views import one_of_several
 from .common import one_dim
-from .shape import narrow, slice_at
+from .shape import narrow, region_at, slice_at
 
 __all__ = [
     "dsplit",
@@ -26,7 +27,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if input.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = one_dim(dim, input.ndim)
-    return one_of_several([slice_at(input, axis, i) for i in range(input._data.shape[axis])])
+    size = input._data.shape
+    return one_of_several(slices(input, axis, [region_at(size, axis, i) for i in range(size[axis])]))
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -54,7 +55,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     for k, x in enumerate(xs):
         if not isinstance(x, Tensor):
             raise TypeError(f"einsum(): argument 'operands' must be Tensors, but element {k} is a {type(x).__name__}")
-    inputs, output = _parsed(equation, xs)
+    inputs, output = _parsed(equation, tuple([x._data.shape for x in xs]))
     parts = [_own_diagonals(x, names) for x, names in zip(xs, inputs, strict=True)]
     dtype = result_dtype(*xs)
     x, names = to_dtype(parts[0][0], dtype), parts[0][1]
@@ -78,22 +79,23 @@ def _from_lists(items: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     return (f"{equation}->{text(items[-1])}" if len(items) % 2 else equation), operands
 
 
-def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]]:
-    """The axis names of operands and result; axes of an ellipsis are numbers."""
+@functools.lru_cache(4096)
+def _parsed(equation: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[list[list[str]], list[str]]:
+    """The axis names of operands of such shapes, and of the result; axes of an ellipsis are numbers."""
     left, arrow, right = equation.partition("->")
     terms = [_term(t, f"operand {k}") for k, t in enumerate(left.split(","))]
-    if len(terms) != len(xs):
-        more = len(terms) > len(xs)
+    if len(terms) != len(shapes):
+        more = len(terms) > len(shapes)
         raise RuntimeError(f"einsum(): {'fewer' if more else 'more'} operands were provided than specified in the equation")
     widest = 0
     inputs: list[list[str]] = []
-    for k, (term, x) in enumerate(zip(terms, xs, strict=True)):
+    for k, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
         names = list(term)
-        count = x.ndim - (len(names) - names.count("."))
+        count = len(shape) - (len(names) - names.count("."))
         if count < 0 or ("." not in names and count):
             raise RuntimeError(
                 f"einsum(): the number of subscripts in the equation ({len(names) - names.count('.')}) "
-                f"{'is more than' if count < 0 else 'does not match'} the number of dimensions ({x.ndim}) for operand {k}"
+                f"{'is more than' if count < 0 else 'does not match'} the number of dimensions ({len(shape)}) for operand {k}"
                 + ("" if "." in names or count < 0 else " and no ellipsis was given")
             )
         if "." in names:
@@ -117,8 +119,8 @@ def _parsed(equation: str, xs: list[Tensor]) -> tuple[list[list[str]], list[str]
         every = [n for names in inputs for n in names if n.isalpha()]
         output = ellipsis + sorted(n for n in set(every) if every.count(n) == 1)
     extents: dict[str, int] = {}
-    for k, (names, x) in enumerate(zip(inputs, xs, strict=True)):
-        for n, e in zip(names, x._data.shape, strict=True):
+    for k, (names, shape) in enumerate(zip(inputs, shapes, strict=True)):
+        for n, e in zip(names, shape, strict=True):
             if e != 1 and extents.get(n, 1) not in (1, e):
                 raise RuntimeError(
                     f"einsum(): subscript {n} has size {e} for operand {k} which does not broadcast with previously seen size "
@@ -175,9 +177,6 @@ def _pair(x: Tensor, a: list[str], y: Tensor, b: list[str], later: set[str]) -> 
     left, right = [n for n in a if n not in shared], [n for n in b if n not in shared]
     sizes = {**dict(zip(a, x._data.shape, strict=True)), **dict(zip(b, y._data.shape, strict=True))}
 
-    def size(names: list[str]) -> int:
-        return math.prod(sizes[n] for n in names)
-
     if not inner:
         names = batch + left + right
         lhs = reshape(permute(x, [a.index(n) for n in batch + left]), [sizes[n] for n in batch + left] + [1] * len(right))
@@ -186,14 +185,32 @@ def _pair(x: Tensor, a: list[str], y: Tensor, b: list[str], later: set[str]) -> 
             [sizes[n] for n in batch] + [1] * len(left) + [sizes[n] for n in right],
         )
         return F.mul(lhs, rhs), names
-    m = reshape(permute(x, [a.index(n) for n in batch + left + inner]), (size(batch), size(left), size(inner)))
-    n_ = reshape(permute(y, [b.index(n) for n in batch + inner + right]), (size(batch), size(inner), size(right)))
     if x.dtype.name == "bool":
         raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
-    product = (
-        P.matmul(m, n_) if batch else unsqueeze(P.matmul(reshape(m, m._data.shape[1:]), reshape(n_, n_._data.shape[1:])), 0)
+    names = batch + left + right
+    rows, terms, columns = (math.prod(sizes[n] for n in some) for some in (left, inner, right))
+    count = (math.prod(sizes[n] for n in batch),) if batch else ()
+    product = _as_matrices(
+        x,
+        tuple([a.index(n) for n in batch + left + inner]),
+        (*count, rows, terms),
+        y,
+        tuple([b.index(n) for n in batch + inner + right]),
+        (*count, terms, columns),
+        tuple([sizes[n] for n in names]),
     )
-    return reshape(product, [sizes[n] for n in batch + left + right]), batch + left + right
+    return product, names
+
+
+Numbers = tuple[int, ...]
+
+
+@fused(by_numpy=True)
+def _as_matrices(
+    x: Tensor, order: Numbers, size: Numbers, y: Tensor, y_order: Numbers, y_size: Numbers, out: Numbers
+) -> Tensor:
+    """The product of two tensors, transposed and reshaped to matrices or batches of them, in the shape ``out``."""
+    return reshape(P.matmul(reshape(permute(x, order), size), reshape(permute(y, y_order), y_size)), out)
 
 
 def _without(x: Tensor, names: list[str], gone: list[str]) -> tuple[Tensor, list[str]]:

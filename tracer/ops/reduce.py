@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, overload
 from ..core.fused import fused
 from ..core.tensor import Tensor
 from ..ir import ops as P
-from ..ir.types import DType, int64, uint8
+from ..ir.types import DType, bool_, int64, uint8
 from . import pointwise, shape
 from .common import Dims, as_floating, dims, number_of_elements, one_dim, to_dtype, walked_again
 from .opmath import opmath
@@ -193,11 +193,16 @@ def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any
         return _limit(amount, input, None, False)
     if input.ndim == 0:
         return Extremum(input, position(input, dim))
-    indices = position(input, dim)
+    return Extremum(*_values_and_indices(input, dim, keepdim, position is argmax))
+
+
+@fused(by_numpy=True)
+def _values_and_indices(input: Tensor, dim: int, keepdim: bool, largest: bool) -> tuple[Tensor, Tensor]:
+    indices = _position(P.argmax if largest else P.argmin, input, dim, False)
     axes = dims(dim, input.ndim)
     kept = _keep(indices, input, axes, True)
     values = P.gather(input, kept, axis=axes[0])
-    return Extremum(values, kept) if keepdim else Extremum(P.reshape(values, shape=indices._data.shape), indices)
+    return (values, kept) if keepdim else (P.reshape(values, shape=indices._data.shape), indices)
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -213,7 +218,7 @@ def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
 def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing: bool) -> Tensor:
     if input.dtype is uint8:  # as before PyTorch had bools
         return P.cast(_logical(primitive, pointwise.ne(input, 0), dim, keepdim, of_nothing), dtype="u8")
-    x = pointwise.ne(input, 0)
+    x = input if input.dtype is bool_ else pointwise.ne(input, 0)
     if dim is not None and not isinstance(dim, int) and len(dim) == 0:  # unlike sums, over no axes
         return x
     axes = dims(dim, input.ndim)

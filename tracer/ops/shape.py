@@ -15,6 +15,7 @@ from ..core.tensor import Tensor
 from ..core.views import LazyView, one_of_several
 from ..ir import ops as P
 from ..ir.types import DType
+from . import direct
 from .common import Dims, dims, element, one_dim, result_dtype, to_dtype
 from .inquiry import fitting
 
@@ -258,7 +259,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if (0,) in shapes:
         xs, dim = _fitting_vectors(xs, dim)
         shapes = [x._data.shape for x in xs]
-    return P.concatenate(*xs, axis=_joined(index(dim), *shapes))
+    axis = _joined(index(dim), *shapes)
+    out = direct.joined(xs, None, axis)
+    return P.concatenate(*xs, axis=axis) if out is None else out
 
 
 @_remembered
@@ -298,7 +301,10 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
                 f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(x.shape)} at entry {i}"
             )
     dim = one_dim(dim, len(shape) + 1)
-    return cat([P.reshape(x, shape=(*shape[:dim], 1, *shape[dim:])) for x in xs], dim)
+    one = (*shape[:dim], 1, *shape[dim:])
+    if (out := direct.joined(xs, one, dim)) is not None:
+        return out
+    return cat([P.reshape(x, shape=one) for x in xs], dim)
 
 
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -349,11 +355,12 @@ def part(input: Tensor, axis: int, start: int, stop: int) -> Tensor:
 
 def slice_at(input: Tensor, axis: int, position: int) -> Tensor:
     """The slice at a position of an axis, without that axis, a view. It is in range."""
-    return P.select_(input, **_region_at(input._data.shape, axis, position))
+    return P.select_(input, **region_at(input._data.shape, axis, position))
 
 
 @_remembered
-def _region_at(shape: tuple[int, ...], axis: int, position: int) -> dict[str, tuple[int, ...]]:
+def region_at(shape: tuple[int, ...], axis: int, position: int) -> dict[str, tuple[int, ...]]:
+    """The attributes of ``P.select_`` that give the slice at a position of an axis."""
     return {**_region(shape, axis, position, position + 1), "shape": (*shape[:axis], *shape[axis + 1 :])}
 
 

@@ -157,7 +157,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     x = as_floating(input)
-    return P.digamma(x) if n == 0 else P.polygamma(x, n=n)
+    return P.digamma(x) if n == 0 else P.trigamma(x) if n == 1 else P.polygamma(x, n=n)
 
 
 @opmath

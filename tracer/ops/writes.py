@@ -17,6 +17,7 @@ from ..ir import ops as P
 from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
 from ..tracing.scalars import RuntimeInt
+from . import direct
 from . import pointwise as F
 from .common import constant_in, is_number, one_dim, to_dtype, typed, within
 from .create import tensor
@@ -454,6 +455,8 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     """``input[index] = value``, in place, for every index that ``getitem`` takes. The value is a tensor that broadcasts, or a
     number. Raises TypeError for other values, RuntimeError for shapes that do not fit, IndexError like ``getitem``.
     """
+    if direct.write(input, index, value):
+        return
     if not isinstance(value, Tensor) and not is_number(value):
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -71,9 +71,8 @@ class Extents:
             return first
         if primitive is P.matmul:
             return _product(op, given)
-        same = {a: exact and v.shape[a] == op.operands[0].shape[a] for a, exact in first.items()}
         if primitive in (P.slice_, P.pad, P.flip, P.cumsum, P.detach, P.copy) or primitive.kind is Kind.SCAN:
-            return same
+            return {a: exact and v.shape[a] == op.operands[0].shape[a] for a, exact in first.items()}
         if primitive is P.concatenate:
             return {a: a != attrs["axis"] and all(g.get(a, True) for g in given) for g in given for a in g}
         return dict.fromkeys(range(len(v.shape)), False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import contextlib
 import contextvars
@@ -34,6 +35,7 @@ STATIC = (bool, int, float, complex, str, bytes, type(None), DType, range, slice
 _EXACTLY = frozenset([*STATIC, np.dtype])
 
 
+LOCKS = (type(threading.Lock()), type(threading.RLock()))
 # Immutable, or irrelevant for the results.
 OPAQUE = (
     types.BuiltinFunctionType,
@@ -65,8 +67,7 @@ OPAQUE = (
     operator.itemgetter,
     operator.attrgetter,
     operator.methodcaller,
-    type(threading.Lock()),
-    type(threading.RLock()),
+    *LOCKS,
 )
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque, types.MappingProxyType, bytearray)
 # Written in C, but without hidden state.
@@ -83,6 +84,21 @@ CELL = "cell_contents"
 OF_A_TENSOR = frozenset(ATTRIBUTES)
 
 
+class _Registrations:
+    """``token`` is another object after a class was registered with an abstract one, on which ``isinstance`` depends."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[object, object] = {}
+
+    @property
+    def token(self) -> object:
+        current = abc.get_cache_token()
+        if current not in self._tokens:
+            self._tokens = {current: current}
+        return self._tokens[current]
+
+
+REGISTRATIONS = _Registrations()
 Slots = Mapping[int, Collection[Any]]
 
 

@@ -49,12 +49,13 @@ _PURE = _words("""
     """)
 _IMPURE = _words("""
     builtins.__import__ builtins.breakpoint builtins.compile builtins.eval builtins.exec builtins.globals builtins.input
-    builtins.open datetime.now datetime.today datetime.utcnow date.today
+    builtins.open datetime.now datetime.today datetime.utcnow date.today decimal.getcontext decimal.setcontext
+    decimal.localcontext
     """)
 # From modules that are not pure as a whole.
 _HARMLESS = _words("""
     _imp.acquire_lock _imp.release_lock _io.text_encoding _thread.RLock _thread.allocate_lock _tracer time.sleep
-    posix.fspath sys.exc_info sys.getdefaultencoding sys.getrecursionlimit sys.getsizeof sys.intern sys.is_finalizing
+    posix.fspath sys.exc_info sys.getdefaultencoding sys.getsizeof sys.intern sys.is_finalizing
     sys.exception sys.setprofile sys.getprofile sys._getframemodulename gc.disable gc.enable gc.isenabled
     """)
 # Types from modules that are not pure, with all their methods.
@@ -68,7 +69,9 @@ _REFUSED = _words("""
     numpy.save numpy.savez numpy.savez_compressed numpy.savetxt numpy.DataSource numpy.show_config numpy.show_runtime
     inspect.currentframe inspect.stack inspect.trace inspect.getsource inspect.getsourcelines inspect.getsourcefile
     linecache.getline linecache.getlines importlib.reload importlib.import_module traceback.format_stack
-    traceback.extract_stack random.Random.__init__ random.SystemRandom.random random.SystemRandom.getrandbits
+    traceback.extract_stack logging.Logger.setLevel logging.Logger.addHandler logging.Logger.removeHandler
+    logging.Logger.addFilter logging.Logger.removeFilter logging.Handler.setLevel logging.Handler.setFormatter
+    logging.basicConfig logging.disable logging.captureWarnings logging.addLevelName random.Random.__init__ random.SystemRandom.random random.SystemRandom.getrandbits
     random.SystemRandom.randbytes
     """)
 _LIBRARIES = frozenset([PACKAGE, "numpy", "scipy"])

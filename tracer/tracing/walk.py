@@ -7,6 +7,7 @@ state (an iterator, a random generator, an array): a guard that misses a change 
 
 from __future__ import annotations
 
+import abc
 import builtins
 import collections
 import contextvars
@@ -14,6 +15,7 @@ import enum
 import functools
 import importlib.util
 import inspect
+import io
 import logging
 import sys
 import types
@@ -37,8 +39,10 @@ from .kinds import (
     CONTENTS,
     GENERATED,
     GROWTH,
+    LOCKS,
     MISSING,
     OPAQUE,
+    REGISTRATIONS,
     STATIC,
     Wrapper,
     contents,
@@ -198,6 +202,8 @@ class Walk(Findings):
             self._variable(x, out)
         elif isinstance(x, GENERATED) and inspect.getgeneratorstate(x.gen) == inspect.GEN_CREATED:
             self._generated(x, out)
+        elif isinstance(x, io.StringIO):
+            self._refuse("it uses a StringIO from outside", "whose text guards cannot compare: write to it after the call")
         elif isinstance(x, OPAQUE):
             out.append(("opaque", id(x)))
         else:
@@ -333,8 +339,13 @@ class Walk(Findings):
             self.cells.append((cell, value))
             if value is MISSING:
                 out.append("empty")
+            elif isinstance(value, LOCKS):
+                self._lock()
             elif not isinstance(value, (types.ModuleType, weakref.WeakKeyDictionary)):
                 self._describe(value, out)
+
+    def _lock(self) -> None:
+        self._refuse("it uses a lock", "which each call must take: take it around the call")
 
     def _code(self, code: types.CodeType, space: dict[str, Any], cells: Mapping[str, Any], out: list[Any]) -> None:
         """The names that code looks up, including those of the functions it creates, if they have run."""
@@ -391,6 +402,8 @@ class Walk(Findings):
         """A value that code looks up, with the attributes that it reads."""
         if isinstance(value, types.ModuleType):
             return self._module(value, attributes, is_called, out)
+        if isinstance(value, LOCKS):
+            return self._lock()
         if isinstance(value, type) and is_library(value.__module__) and attributes:
             self.asks_types |= is_strict(".".join((value.__module__, value.__name__, *attributes)))
             self._describe(value, out)
@@ -444,6 +457,7 @@ class Walk(Findings):
         self.attributes.append((module, "__class__", type(module)))
         if not attributes:
             self.sizes.append((space, len(space)))
+            self._note(space)
         for path in [attributes] if attributes else [(n,) for n in ("__getattr__", *space) if n not in _OF_MODULES]:
             if path not in seen:
                 seen.add(path)
@@ -453,6 +467,8 @@ class Walk(Findings):
 
     def _class(self, x: type, out: list[Any]) -> None:
         self.asks_types |= is_strict(x.__module__)
+        if isinstance(x, abc.ABCMeta):
+            self.attributes.append((REGISTRATIONS, "token", REGISTRATIONS.token))
         if not is_library(x.__module__):
             self.attributes += [(x, "__mro__", x.__mro__), (x, "__class__", type(x))]
             self._mentioned(x, out)
@@ -541,6 +557,8 @@ class Walk(Findings):
             out.append(name)
             if type(value) in (int, float) and isinstance(x, Announcing):
                 self.numbers.append((vars(x), name, value))
+            if isinstance(value, LOCKS) and self.ran is not None and self.ran.names(frozenset([name])):
+                self._lock()
             own = getattr(x, "__dict__", None)
             if not self._is_slot(own if isinstance(own, dict) and name in own else x, name, out):
                 self._describe(value, out)

@@ -126,7 +126,7 @@ class _Writer:
     def write(self, args: tuple, kwargs: Mapping[str, Any]) -> Express:
         trace, (_, surroundings, grad_enabled, dtype, mode) = self.trace, self.key
         program = trace.executable.program
-        if mode or program.unsafe or trace.others_changing or trace.prints or trace.flags or trace.memory:
+        if mode or program.unsafe or trace.others_changing or trace.strided or trace.prints or trace.flags or trace.memory:
             raise Unwritten
         self.require(f"len(args) == {len(args)} and " + (f"tuple(kwargs) == {tuple(kwargs)!r}" if kwargs else "not kwargs"))
         for i, a in enumerate(args):

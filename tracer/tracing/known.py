@@ -71,8 +71,8 @@ _REFUSED = _words("""
     linecache.getline linecache.getlines importlib.reload importlib.import_module traceback.format_stack
     traceback.extract_stack logging.Logger.setLevel logging.Logger.addHandler logging.Logger.removeHandler
     logging.Logger.addFilter logging.Logger.removeFilter logging.Handler.setLevel logging.Handler.setFormatter
-    logging.basicConfig logging.disable logging.captureWarnings logging.addLevelName random.Random.__init__ random.SystemRandom.random random.SystemRandom.getrandbits
-    random.SystemRandom.randbytes
+    logging.basicConfig logging.disable logging.captureWarnings logging.addLevelName random.Random.__init__
+    random.SystemRandom.random random.SystemRandom.getrandbits random.SystemRandom.randbytes
     """)
 _LIBRARIES = frozenset([PACKAGE, "numpy", "scipy"])
 PROGRESS = "tqdm"  # draws progress bars, which depend on clocks and nothing on them

@@ -62,7 +62,7 @@ class Trace(Recorded):
         self.sources = recorder.sources
         self.types = [v.type for v in self.graph.inputs]
         # What was not contiguous may have been asked for its strides.
-        self.is_contiguous = [bool(t._data.flags.c_contiguous) for t in recorder.inputs]
+        self.strides = [None if t._data.flags.c_contiguous else t._data.strides for t in recorder.inputs]
         self.written = sorted(self.graph.updates.values())
         # A captured tensor's data are known now; an argument's, in each call.
         self.counted = {i for i, _ in ending.changed}
@@ -74,6 +74,7 @@ class Trace(Recorded):
         self.grads = [(source, grad) for source, grad in grads if not source.is_held]
         # A captured tensor, or its gradient, keeps its memory between calls: it is looked up only after a change.
         self.fixed = [i for i, s in enumerate(self.sources) if s.is_held]
+        self.strided = [i for i in self.fixed if self.strides[i] is not None]  # whose elements each run copies
         self.captured = [(i, s) for i, s in enumerate(self.sources) if s.kind == "captured"]
         self.arguments = [(i, s.index) for i, s in enumerate(self.sources) if s.kind == "argument"]
         # The numbers of those that it reads or changes; a view may be read through its base.
@@ -147,8 +148,9 @@ class Trace(Recorded):
 
     def _fits(self, i: int, data: np.ndarray) -> bool:
         t = self.types[i]
-        here = self.function.placement.holds(i, data) and self.is_contiguous[i]
-        return here and data.shape == t.shape and data.dtype == t.dtype.numpy and bool(data.flags.c_contiguous)
+        here = self.function.placement.holds(i, data)
+        strides = None if data.flags.c_contiguous else data.strides
+        return here and data.shape == t.shape and data.dtype == t.dtype.numpy and strides == self.strides[i]
 
     def _adopt(self, moved: Sequence[tuple[int, np.ndarray]]) -> bool:
         """Accepts other memory for inputs, if it is of the same kind and no changed tensor shares memory."""
@@ -215,6 +217,9 @@ class Trace(Recorded):
         for i, k in self.arguments:
             data = contiguous(call.tensors[k]._data)
             arrays[i] = data
+            addresses[i] = address(data)
+        for i in self.strided:
+            arrays[i] = data = contiguous(arrays[i])
             addresses[i] = address(data)
         for i in self.others:
             arrays[i] = data = self.fetch(i, call)._data

@@ -468,7 +468,8 @@ class Walk(Findings):
     def _class(self, x: type, out: list[Any]) -> None:
         self.asks_types |= is_strict(x.__module__)
         if isinstance(x, abc.ABCMeta):
-            self.attributes.append((REGISTRATIONS, "token", REGISTRATIONS.token))
+            self.attributes.append((REGISTRATIONS, "token", token := REGISTRATIONS.token))
+            out.append(token)
         if not is_library(x.__module__):
             self.attributes += [(x, "__mro__", x.__mro__), (x, "__class__", type(x))]
             self._mentioned(x, out)

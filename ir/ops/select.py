@@ -26,13 +26,16 @@ flat_nonzero = host("flat_nonzero", _flat_nonzero, infer=lambda x, count: _row(c
 
 
 def _unique(x: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, equal_nan=False)
     return values, inverse.reshape(np.shape(x)).astype(np.int64, copy=False), counts.astype(np.int64, copy=False)
 
 
 # The distinct elements in order, ``count`` of them; each element's index among them; their counts.
 unique_count = host(
-    "unique_count", lambda x: np.asarray(len(np.unique(x)), np.int64), infer=lambda x: TensorType(int64, ()), real=True
+    "unique_count",
+    lambda x: np.asarray(len(np.unique(x, equal_nan=False)), np.int64),
+    infer=lambda x: TensorType(int64, ()),
+    real=True,
 )
 unique_values = host(
     "unique_values", lambda x, count: _unique(x)[0], infer=lambda x, count: TensorType(x.dtype, (count,)), real=True

@@ -23,10 +23,12 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from ..interrupts import uninterrupted
+from ..support import forks
 from . import cache, machine, workers
 from .numba_version import check_version
 
 _lock = threading.RLock()
+forks.waits_for(_lock)
 
 
 @dataclass

@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import functools
 import struct
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from ...ir.types import TensorType
 from ..compiler import compile as compiler
 from ..compiler import machine
 from ..support import driver
+from ..support.forks import reentrant_lock
 from ..support.memory import ResultPool, aligned_empty, take
 from ..support.objects import HEAD, address, array_checks, reads_arrays
 from ..support.products import product
@@ -48,7 +48,7 @@ class Program:
         machine.check_runs_here(machine.selected())
         self.plan = plan
         self.unsafe, self.unsafe_results, self.may_fail = plan.unsafe, plan.unsafe_results, bool(plan.locs)
-        self.lock = threading.RLock() if plan.updates or plan.arena > _SHARED else None
+        self.lock = reentrant_lock() if plan.updates or plan.arena > _SHARED else None
         self.pack = struct.Struct(f"{len(plan.inputs) + len(plan.results)}q").pack_into
         self.call = _driver()
         sources = dict.fromkeys(kind.source for kind in plan.kinds if kind.source)

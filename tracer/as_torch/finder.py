@@ -22,6 +22,7 @@ _OURS, _ADDED = __name__.partition(".")[0], __name__.rpartition(".")[0]
 _ALIASES = {
     "": "namespace",
     "_C._nn": "_C",
+    "_VF": "namespace",
     "__config__": "config",
     "_dynamo": "compiler",
     "_tensor": "core.tensor",
@@ -33,11 +34,17 @@ _ALIASES = {
     "functional": "namespace",
     "jit.annotations": "annotations",
     "mps": "cuda",
+    "cuda.amp.autocast_mode": "amp",
+    "cuda.amp.common": "amp",
     "cuda.amp.grad_scaler": "amp",
     "nn._reduction": "reduction",
     "nn.attention.flex_attention": "nn.flex_attention",
     "nn.common_types": "common_types",
     "nn.parallel.distributed": "nn.parallel",
+    "profiler.profiler": "profiler",
+    "signal.windows.windows": "signal.windows",
+    "testing._comparison": "testing",
+    "torch_version": "version",
     "utils._contextlib": "contexts",
     "utils._foreach_utils": "foreach",
     "utils.data._utils": "utils.data.dataloader",
@@ -48,6 +55,11 @@ _ALIASES = {
     "utils.model_zoo": "hub",
     "xpu": "cuda",
 }
+_BELOW: dict[str, set[str]] = {}  # the last parts of such names, and of packages of stand-ins, by what is before
+for _path in (*_ALIASES, *absent.PACKAGES):
+    _parent, _, _last = _path.rpartition(".")
+    if _parent:
+        _BELOW.setdefault(_parent, set()).add(_last)
 # Packages here whose names are not those of PyTorch's packages.
 DIFFERENT = frozenset({"array_api", "as_torch", "cli", "codegen", "core", "interop", "ir", "runtime", "tracing"})
 
@@ -87,6 +99,8 @@ class _Finder(importlib.metadata.DistributionFinder):
     """Finds ``torch.a.b`` as ``tracer.as_torch.a.b``, or else as ``tracer.a.b``, or else as a module of stand-ins."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None) -> Any:
+        if name == "functorch":
+            return importlib.machinery.ModuleSpec(name, _Loader("", f"{_ADDED}.functorch"), is_package=True)
         root, _, rest = name.partition(".")
         if root != "torch":
             return None
@@ -116,6 +130,31 @@ class _Loader(importlib.abc.Loader):
         if isinstance(own, types.ModuleType) and not hasattr(own, "__path__"):
             own.__path__ = []  # PyTorch's module may be a package
         sys.modules[module.__name__] = own
+        _offer_modules(own, self.path)
+
+
+def _offer_modules(own: Any, path: str) -> None:
+    """Makes modules with other names, and of stand-ins, attributes of the module that stands for ``torch.<path>``."""
+    names = _BELOW.get(path, ())
+    if not names or not isinstance(own, types.ModuleType) or hasattr(own, "__getattr__"):
+        return
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {own.__name__!r} has no attribute {name!r}")
+        found = importlib.import_module(f"torch.{path}.{name}")
+        setattr(own, name, found)
+        return found
+
+    own.__getattr__ = find  # type: ignore[method-assign]
+
+
+def offer_modules() -> None:
+    """The same for all modules that are imported."""
+    for path in _BELOW:
+        name = _own_name(path)
+        if name in sys.modules:
+            _offer_modules(sys.modules[name], path)
 
 
 class _Distribution(importlib.metadata.Distribution):

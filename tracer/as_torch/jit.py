@@ -11,13 +11,17 @@ from .absent import as_it_is, rest_of
 
 __all__ = ["Attribute", "Final", "ScriptModule", "annotate", "export", "freeze", "fuser", "ignore", "interface"]
 __all__ += ["is_scripting", "is_tracing", "optimize_for_inference", "script", "script_if_tracing", "trace", "trace_module"]
-__all__ += ["unused"]
+__all__ += ["TracerWarning", "unused"]
 
 __getattr__ = rest_of("jit")  # also ``load`` and ``save``: files of programs
 
 
 class ScriptModule(Module):
     """A module."""
+
+
+class TracerWarning(Warning):
+    """Never issued: traces follow Python's control flow."""
 
 
 export = interface = script_if_tracing = script_method = unused = ignore = as_it_is

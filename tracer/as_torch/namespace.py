@@ -41,7 +41,8 @@ from .absent import PACKAGES as _PACKAGES
 from .absent import absent as _absent
 from .amp import GradScaler, autocast, get_autocast_dtype, is_autocast_enabled
 from .finder import DIFFERENT as _DIFFERENT
-from .finder import VERSION as __version__
+from .finder import offer_modules as _offer_modules
+from .version import __version__
 
 _HERE = {*globals(), *_DIFFERENT}
 globals().update({name: value for name, value in vars(_tracer).items() if not name.startswith("_") and name not in _HERE})
@@ -246,6 +247,7 @@ _ABSENT = frozenset(
     ]
 )
 _private.enter()
+_offer_modules()
 torch = functional = _sys.modules[__name__]  # ``torch.torch`` is ``torch``
 
 

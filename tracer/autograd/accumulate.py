@@ -19,6 +19,9 @@ def accumulate(t: Tensor, g: Tensor, create_graph: bool) -> None:
     if extras is not None:
         for hook in list(extras.prehooks.values()):
             (g,) = replaced(hook, (g,), ((g,),))
+    is_shown = vars(t).get("_hooks") or (extras is not None and extras.prehooks)
+    if is_shown and t._grad is None and not create_graph and context.recorder is None:
+        g = g.detach().clone()  # hooks may keep it, and later gradients are added in place
     add(t, g, create_graph)
     waiting = vars(t).get("_post_hooks")
     if waiting:

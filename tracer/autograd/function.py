@@ -161,6 +161,8 @@ class FunctionNode(BackwardNode):
         return results
 
     def _checked(self, i: int, g: Any, form: Form) -> Any:
+        from ..core.eager import Eager
+
         if g is None or self.edges[3 * i] is None:
             return None
         if not isinstance(g, Tensor):
@@ -179,6 +181,9 @@ class FunctionNode(BackwardNode):
                 )
         if g.is_complex() and not self.edges[3 * i + 2].dtype.is_complex:
             raise RuntimeError(f"Function {self.name()} returned a complex gradient at index {i} for an input that is real")
+        if isinstance(self.edges[3 * i], Tensor) and not form.tensors and context.recorder is None:
+            with using(Eager()):
+                g = g.detach().clone()  # the function may keep it, and later gradients of a leaf are added in place
         return form.take(g)
 
     @property

@@ -414,8 +414,9 @@ class Tensor(TensorMethods, metaclass=TensorMeta):
                 "detach_() cannot be called on these gradients. To fix this error, please refer to the "
                 "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
             )
-        if context.recorder is not None:
-            context.recorder.becomes_leaf(self)
+        recorder = context.recorder
+        if recorder is not None and (self._requires_grad or self._grad_fn is not None or recorder.is_new(self)):
+            recorder.becomes_leaf(self)
         if self._requires_grad and self._grad_fn is None:
             structure_changed()
         self._requires_grad, self._grad_fn, self._output = False, None, 0

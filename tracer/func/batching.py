@@ -41,11 +41,11 @@ def vmap(
     """Vectorises ``func``: applies it to slices of the arguments and stacks the results.
 
     ``in_dims``: the axis along which each argument is sliced, None for shared arguments; a number, or a structure like the
-    arguments'. ``out_dims``: the position of the batch axis in the results. The function runs for the first slice, and its
-    operations are then applied to all slices at once. It is called once for each slice if it reads elements (``item``, ``if``),
-    changes tensors made outside or draws random numbers. ``randomness``: "same" draws the same numbers in each call,
-    "different" new ones; "error" raises RuntimeError if the function draws from the default generator. Raises ValueError for
-    axes that do not fit, or extents that differ.
+    arguments'. Keyword arguments are shared. ``out_dims``: the position of the batch axis in the results. The function runs
+    for the first slice, and its operations are then applied to all slices at once. It is called once for each slice if it
+    reads elements (``item``, ``if``), changes tensors made outside or draws random numbers. ``randomness``: "same" draws the
+    same numbers in each call, "different" new ones; "error" raises RuntimeError if the function draws from the default
+    generator. Raises ValueError for axes that do not fit, or extents that differ.
     """
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
@@ -57,7 +57,7 @@ def vmap(
         leaves, spec = tree_flatten(args)
         dims = _spread(in_dims, spec, "in_dims")
         keyed, key_spec = tree_flatten(kwargs)
-        dims = dims + [0 if isinstance(v, Tensor) else None for v in keyed]
+        dims = dims + [None] * len(keyed)
         values = leaves + keyed
         dims = [_axis(func, v, d) for v, d in zip(values, dims, strict=True)]
         sizes = {v.shape[d] for v, d in zip(values, dims, strict=True) if d is not None}

@@ -6,7 +6,6 @@ allocates results and calls the native function (``runtime/native``) with their 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from numba.extending import intrinsic, overload
 from ..core.context import context
 from ..ir.types import TensorType
 from ..runtime.programs.native import Failure, entry
+from ..runtime.support.forks import reentrant_lock
 from ..tracing.exported import Differentiated, Examples, Exported, Parameter, Structure, export, surroundings
 from ..tracing.function import TracedFunction
 
@@ -27,7 +27,7 @@ from ..tracing.function import TracedFunction
 _Made = tuple[Exported, dict[str, Any]]  # and the requested objects
 _made: dict[Any, _Made] = {}
 _replaced: list[_Made] = []
-_lock = threading.RLock()
+_lock = reentrant_lock()
 
 
 def numba_function(function: TracedFunction[..., Any], examples: tuple[Any, ...]) -> Any:

@@ -20,6 +20,7 @@ from .common import as_floating, one_dim, require_real, result_dtype, to_dtype, 
 from .create import fixed, tensor
 from .index import gather, nonzero_by_axis, number_of_nonzero
 from .opmath import opmath
+from .special import lerp
 
 __all__ = [
     "argsort",
@@ -317,7 +318,7 @@ def quantile(
     if interpolation == "midpoint":
         out = F.mul(F.add(low, at(upper)), 0.5)
     elif interpolation == "linear":
-        out = F.add(low, F.mul(F.sub(at(upper), low), F.sub(ranks, lower)))
+        out = lerp(low, at(upper), F.sub(ranks, lower))
     else:
         out = low
     # (..., levels) with the reduced axis last: restore the axes, the levels first.
@@ -408,7 +409,7 @@ def unique(
         return _unique_in_a_trace(input, return_inverse, return_counts)
     data = input._observed("unique")
     axis = None if dim is None else one_dim(dim, input.ndim)
-    values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=axis)
+    values, inverse, counts = np.unique(data, return_inverse=True, return_counts=True, axis=axis, equal_nan=axis is not None)
     inverse = inverse.reshape(data.shape if axis is None else (-1,))
     found = [underived("unique", fixed(values), input)]
     if return_inverse:

@@ -367,13 +367,20 @@ def _extremum(better: Any, input: Tensor, other: Tensor) -> Tensor:
 
 @opmath
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """input + weight * (end - input). Raises NotImplementedError for integers and bools."""
+    """input + weight * (end - input); from a weight of 1/2 on as end - (1 - weight) * (end - input), which is exact at 1.
+
+    Raises NotImplementedError for integers and bools.
+    """
     if input.dtype.category < 2:
         raise NotImplementedError(f"\"lerp_cpu\" not implemented for '{input.dtype.ctype}'")
     for t, name in ((end, "end"), (weight, "weight")):
         if isinstance(t, Tensor) and t.dtype is not input.dtype:
             raise RuntimeError(f"expected dtype {input.dtype.name} for `{name}` but got dtype {t.dtype.name}")
-    return F.add(input, F.mul(F.sub(end, input), weight))
+    way = F.sub(end, input)
+    if isinstance(weight, Tensor):
+        near = F.lt(F.abs(weight), 0.5)
+        return F.where(near, F.add(input, F.mul(way, weight)), F.sub(end, F.mul(way, F.sub(1, weight))))
+    return F.add(input, F.mul(way, weight)) if abs(weight) < 0.5 else F.sub(end, F.mul(way, 1 - weight))
 
 
 @opmath

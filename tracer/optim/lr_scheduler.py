@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .optimizer import Optimizer
-from .plateau import ReduceLROnPlateau, per_group
+from .plateau import ReduceLROnPlateau, copied, per_group, put_rate
 
 __all__ = [
     "ChainedScheduler",
@@ -40,12 +40,12 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", dict.__getitem__(group, "lr"))
+                group.setdefault("initial_lr", copied(dict.__getitem__(group, "lr")))
             elif "initial_lr" not in group:
                 raise KeyError(
                     f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with last_epoch >= 0"
                 )
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs = [copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._is_initial = True
         self.step()
@@ -76,8 +76,8 @@ class LRScheduler:
 
     def _tracer_set(self, rates: Iterable[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = lr
-        self._last_lr = self._tracer_rates
+            put_rate(group, lr)
+        self._last_lr = list(map(copied, self._tracer_rates))
 
     def state_dict(self) -> dict[str, Any]:
         """The state without the optimizer."""
@@ -358,7 +358,7 @@ class CyclicLR(LRScheduler):
         self.max_lrs = per_group(max_lr, optimizer, "values for max_lr")
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, bases, strict=True):
-                group["lr"] = lr
+                put_rate(group, lr)
                 group["initial_lr"] = lr
         if cycle_momentum:
             if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
@@ -534,7 +534,7 @@ class SequentialLR:
         self.optimizer, self._schedulers, self._milestones = optimizer, list(schedulers), list(milestones)
         self.last_epoch = last_epoch + 1
         for group in optimizer.param_groups:  # undoes the initial steps of the other schedulers
-            group["lr"] = group["initial_lr"]
+            put_rate(group, group["initial_lr"])
         for scheduler in self._schedulers:
             scheduler.last_epoch -= 1
         first = self._schedulers[0]

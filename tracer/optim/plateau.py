@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..autograd import no_grad
+from ..core.tensor import Tensor
 from ..tracing.callsites import as_float
 from .optimizer import Optimizer
 
@@ -17,6 +19,21 @@ def per_group(given: Any, optimizer: Optimizer, name: str) -> list[Any]:
     if len(given) != n:
         raise ValueError(f"Expected {n} {name}, but got {len(given)}")
     return list(given)
+
+
+def put_rate(group: Any, lr: Any) -> None:
+    """Sets a group's learning rate. A rate that is a tensor is filled: programs may hold it."""
+    now = dict.__getitem__(group, "lr")
+    if isinstance(now, Tensor):
+        with no_grad():
+            now.fill_(lr)
+    else:
+        group["lr"] = lr
+
+
+def copied(lr: Any) -> Any:
+    """A rate as it is now."""
+    return lr.detach().clone() if isinstance(lr, Tensor) else lr
 
 
 class ReduceLROnPlateau:
@@ -50,7 +67,7 @@ class ReduceLROnPlateau:
         self.min_lrs = per_group(min_lr, optimizer, "min_lrs")
         self.last_epoch, self.cooldown_counter, self.num_bad_epochs = 0, 0, 0
         self.best = math.inf if mode == "min" else -math.inf
-        self._last_lr = [dict.__getitem__(g, "lr") for g in optimizer.param_groups]
+        self._last_lr = [copied(dict.__getitem__(g, "lr")) for g in optimizer.param_groups]
 
     def _better(self, a: float) -> bool:
         sign = 1 if self.mode == "min" else -1
@@ -74,9 +91,9 @@ class ReduceLROnPlateau:
                 before = as_float(dict.__getitem__(group, "lr"))
                 lr = max(before * self.factor, least)
                 if before - lr > self.eps:
-                    group["lr"] = lr
+                    put_rate(group, lr)
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        self._last_lr = [dict.__getitem__(g, "lr") for g in self.optimizer.param_groups]
+        self._last_lr = [copied(dict.__getitem__(g, "lr")) for g in self.optimizer.param_groups]
 
     def get_last_lr(self) -> list[float]:
         return self._last_lr

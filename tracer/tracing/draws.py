@@ -11,6 +11,7 @@ import functools
 import operator
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from ..core.context import context
 from ..core.size import Size
 from ..core.tensor import Tensor
 from ..runtime.interrupts import uninterrupted
+from ..runtime.support.forks import waits_for
 from ..runtime.support.objects import set_class, sets_classes
 from .arrays import is_runtime_array
 from .kinds import STATIC
@@ -285,10 +287,16 @@ def _of_global_state(original: Callable[..., Any], generator: Any, name: str) ->
     return state
 
 
+_importing = threading.Lock()
+waits_for(_importing)  # an import that a fork interrupts never ends in the child
+
+
 @functools.cache
 @uninterrupted
 def _prepare() -> None:
     """Creates the classes, and the substitutes of module functions, on first use."""
+    with _importing:
+        import numpy.random  # noqa: F401
     for base in (random.Random, np.random.Generator, np.random.RandomState):
         _LOWERED[base.shuffle], _SHUFFLED[base.shuffle] = _shuffle, _shuffled(base.shuffle)
     _RECORDING.update((base, _recording(base)) for base in (random.Random, np.random.Generator, np.random.RandomState))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import threading
 import types
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..core.waiting import WAITING, wait
 from ..runtime.devices import device_of
 from ..runtime.support import memory, objects
+from ..runtime.support.forks import reentrant_lock
 from . import express_device as device
 from .alike import is_only_read
 from .calls import FOREIGN, Call, is_settled, storage
@@ -439,7 +439,7 @@ class _Writer:
         frames, make_frame = program.look_at(looked_at), functools.partial(program.frame, looked_at)
         give_back, entries = f"{self.constant(frames.append)}(frame)", "".join(f", p{j}" for j in range(n))
         # Programs that change something run in one thread at a time. An interrupt does not leave a ``with`` block locked.
-        self.say(f"with {self.constant(program.lock or threading.RLock())}:" if program.lock or gradients else "if True:")
+        self.say(f"with {self.constant(program.lock or reentrant_lock())}:" if program.lock or gradients else "if True:")
         self.say(f"try: frame = {self.constant(frames.pop)}()", 2)
         self.say(f"except IndexError: frame = {self.constant(make_frame)}()", 2)
         self.say(f"view, header{entries} = frame.written", 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..runtime.devices import DeviceError, address_on, device_of
 from ..runtime.support import objects
+from ..runtime.support.forks import reentrant_lock
 
 if TYPE_CHECKING:
     from .express import _Writer
@@ -34,7 +34,7 @@ def program(writer: _Writer, made: int, gradients: Mapping[str, str]) -> None:
         writer.say(f"try: cells = {writer.constant(np.array)}([{values}], {writer.constant(np.float64)})")
         writer.say("except OverflowError: return MISS")
         writer.say(f"cells_at = {writer.constant(objects.address)}(cells)")
-    writer.say(f"with {writer.constant(threading.RLock())}:" if gradients else "if True:")
+    writer.say(f"with {writer.constant(reentrant_lock())}:" if gradients else "if True:")
     if not trace.executable.program.may_fail:
         for t in dict.fromkeys([*map(writer.owner, trace.early), *map(writer.owner, trace.fixed_early)]):
             writer.say(f"{t}._grad = None", 2)

@@ -36,14 +36,26 @@ class Number(NamedTuple):
 
 
 class Text(str):
-    """Text that is printed unchanged, also in containers. ``place``: its index among the dynamic numbers, if it has one."""
+    """Text that is printed unchanged, also in containers. ``place``: its index among the dynamic numbers, if it has one.
+    ``number``: that of a tensor of one element, for formats such as ``%.2f``.
+    """
 
     place: int
+    number: Any
 
-    def __new__(cls, text: str, place: int = -1) -> Text:
+    def __new__(cls, text: str, place: int = -1, number: Any = None) -> Text:
         self = super().__new__(cls, text)
-        self.place = place
+        self.place, self.number = place, number
         return self
+
+    def __float__(self) -> float:
+        return float(str(self) if self.number is None else self.number)
+
+    def __int__(self) -> int:
+        return int(str(self) if self.number is None else self.number)
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self) if self.number is None or not spec else self.number, spec)
 
     def __repr__(self) -> str:
         return str(self)
@@ -56,7 +68,7 @@ class Shown(NamedTuple):
     history: str
 
     def __call__(self, data: np.ndarray) -> Text:
-        return Text(text_of(data, self.dtype, self.history))
+        return Text(text_of(data, self.dtype, self.history), number=data.item() if data.size == 1 else None)
 
 
 class Template(NamedTuple):

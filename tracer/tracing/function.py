@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from typing import Any, Concatenate, Generic, overload
 from ..core.context import context
 from ..core.warning import warn
 from ..ir.graph import Graph, Value
+from ..runtime.support.forks import reentrant_lock
 from . import switches
 from .afterwards import learn_from_hooks
 from .alike import Classes, classes, left_behind, told_apart
@@ -97,7 +97,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         self._check, self._wait = check or switches.CHECKED, wait
         functools.update_wrapper(self, function, updated=())
         self.native_environment = Environment(function)  # dependencies of native code created from the function
-        self._lock = threading.RLock()
+        self._lock = reentrant_lock()
         self.clear()
         switches.created(self)
 

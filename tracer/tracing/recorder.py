@@ -521,7 +521,7 @@ class Recorder:
         if held is None:
             return None
         made = self.floats.hidden(Shown(t.dtype, history(t)), (held,))  # type: ignore[arg-type]
-        return Text(made._value, made._index)
+        return Text(made._value, made._index, made._value.number)
 
     def formatted(self, t: Tensor) -> str:
         """The text of a tensor for formatting by the caller."""

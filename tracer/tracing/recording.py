@@ -20,6 +20,7 @@ from ..core.tensor import Tensor
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
 from ..runtime.interrupts import gated
+from ..runtime.support.forks import waits_for
 from .announce import Announcing
 from .arrays import RuntimeArray
 from .calls import FLATTENED, Call
@@ -38,6 +39,7 @@ from .substitutes import substitute_for, substituted
 from .watch import Ran, Watch
 
 _turn = threading.Lock()  # held while a thread records
+waits_for(_turn, lambda: context.recording)
 
 
 def is_under_way() -> bool:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .scalars import RuntimeNumber
 
 
@@ -127,3 +129,23 @@ def _of_numbers(original: Callable[..., Any]) -> Callable[..., Any]:
 for _name, _function in list(vars(math).items()):
     if callable(_function) and _name[0] != "_" and _name not in _OF_SEQUENCES:
         register(math, _name, _of_numbers(_function))
+
+
+# NumPy's reductions of a list of numbers, such as ``np.min([step**-0.5, step * rate])`` in a schedule.
+
+
+def _of_a_list(original: Callable[..., Any]) -> Callable[..., Any]:
+    def of_numbers(*numbers: Any) -> Any:
+        return original(numbers)
+
+    def function(a: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(a) not in (list, tuple) or args or kwargs or not all(isinstance(x, (int, float)) for x in a):
+            return original(a, *args, **kwargs)
+        number = next((x for x in a if isinstance(x, RuntimeNumber)), None)
+        return original(a) if number is None else number._program.apply(of_numbers, tuple(a))
+
+    return function
+
+
+for _name in ("min", "max", "amin", "amax", "sum", "mean", "median", "prod", "std", "var"):
+    register(np, _name, _of_a_list(vars(np)[_name]))

@@ -8,7 +8,6 @@ replay that meets a new value has changed nothing, and the function can run inst
 from __future__ import annotations
 
 import bisect
-import threading
 from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.graph import Builder, Graph
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
+from ..runtime.support.forks import reentrant_lock
 from .alike import Classes, common
 from .applications import Application
 from .draws import Draw, kept_unless_complete
@@ -204,7 +204,7 @@ class Tree(Recorded):
         self._written: dict[int, Slot] = {}  # by their ids
         self.generators: list[Any] = []  # of random numbers, from which paths draw
         self._gone = False
-        self._lock = threading.RLock()
+        self._lock = reentrant_lock()
         self._path = _Path()
         self._functions: dict[Any, GraphFunction] = {}
         self._callers: dict[Any, Caller] = {}

@@ -234,13 +234,16 @@ def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None)
 def _resize(x: Tensor, axis: int, out: int, scale: float | None, mode: str, align: bool, antialias: bool) -> Tensor:
     extent = x._data.shape[axis]
     step = 1 / scale if scale is not None else extent / out if out else 0
+    is_linear, is_plane = mode in ("linear", "bilinear", "trilinear"), mode == "nearest" and x.ndim == 4
+    if out == extent and (is_linear or is_plane or x.dtype is uint8 or antialias):
+        return x  # whatever the scale
+    if is_plane and out == 2 * extent:
+        step = 0.5
     if mode.startswith("nearest"):
         shift = 0.5 if mode == "nearest-exact" else 0.0
         f: Any = np.float32
         at = np.floor((np.arange(out, dtype=f) + f(shift)) * f(step)).astype(np.int64)
         return P.index_select(x, fixed(np.minimum(at, extent - 1)), axis=axis)
-    if out == extent and (x.dtype is uint8 or antialias):
-        return x
     kind: Any = np.float64 if x.dtype.name in ("float64", "uint8") else np.float32
     places = np.arange(out, dtype=kind)
     if align:

@@ -48,7 +48,9 @@ class Declared(Module):
             given[key] = value
         for place, (key, default) in enumerate(defaults.items()):
             value = given.get(key, default)
-            if key in given:
+            if key in given and self._taken[key].annotation == "bool" and isinstance(value, int):
+                value = bool(value)  # PyTorch's constructors, unlike its functions, accept any object as a flag
+            elif key in given:
                 value, _ = self._taken[key].read(value, name, place if place < len(args) else None)
             elif value is _REQUIRED:
                 raise TypeError(f"{name}.__init__() missing 1 required positional argument: '{key}'")

@@ -34,7 +34,7 @@ from ..linalg import factorizations
 from ..ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
 from ..ops.common import Operand, is_number, to_dtype
 from ..ops.contracts import in_place
-from ..ops.inquiry import as_number
+from ..ops.inquiry import as_number, fitting
 from ..ops.names import separate
 from ..ops.offering import is_offered, offered
 from ..random import sampling
@@ -283,7 +283,7 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
         value = to_dtype(value, self.dtype)
     else:
-        value = create.full((), value, dtype=self.dtype)
+        value = create.full((), fitting(value, self.dtype), dtype=self.dtype)
     return self._become(shape.expand(value, self._data.shape), overwritten=True, may_overlap=number)
 
 

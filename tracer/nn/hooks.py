@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -11,7 +12,7 @@ from ..autograd.hooks import RemovableHandle
 from ..core.context import SPECIAL, context, structure_changed
 from ..core.tensor import Tensor
 
-KINDS = ("forward_pre", "forward", "backward_pre", "backward")
+KINDS = ("forward_pre", "forward", "backward_pre", "backward", "always")
 
 
 class Registered(MutableMapping[int, Callable[..., Any]]):
@@ -150,8 +151,29 @@ class _Backward:
 
 
 def call(module: Any, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
-    """``module.forward`` between the hooks of all modules and its own. Each is stored with a flag for keyword arguments."""
+    """``module.forward`` between the hooks of all modules and its own. Each is stored with a flag for keyword arguments.
+
+    After an error, forward hooks that are also among the ``always`` ones, and have not run, are called with None as the output.
+    """
     own = module.__dict__.get("_tracer_hooks", {})
+    after_errors = {**_EVERYWHERE["always"], **own.get("always", {})}
+    if not after_errors:
+        return _call(module, args, kwargs, own, [])
+    called: list[Any] = []
+    try:
+        return _call(module, args, kwargs, own, called)
+    except Exception:
+        present = {**_EVERYWHERE["forward"], **own.get("forward", {})}
+        for number, entry in after_errors.items():
+            if number in present and not any(entry is known for known in called):
+                hook, with_kwargs = entry
+                with contextlib.suppress(Exception):
+                    hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
+        raise
+
+
+def _call(module: Any, args: tuple[Any, ...], kwargs: dict[Any, Any], own: Mapping[str, Any], called: list[Any]) -> Any:
+    """``called`` receives the forward hooks that have been called."""
 
     def of(kind: str) -> list[tuple[Callable[..., Any], bool]]:
         return [*_EVERYWHERE[kind].values(), *own.get(kind, {}).values()]
@@ -174,7 +196,9 @@ def call(module: Any, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
         backward = _Backward(module, [h for h, _ in before], [h for h, _ in after])
         args = backward.watch_inputs(args)
     result = module.forward(*args, **kwargs)
-    for hook, with_kwargs in of("forward"):
+    for entry in of("forward"):
+        hook, with_kwargs = entry
+        called.append(entry)
         replaced = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
         if replaced is not None:
             result = replaced
@@ -230,9 +254,12 @@ def register_module_forward_hook(
 ) -> RemovableHandle:
     """Calls ``hook(module, args, output)`` after the ``forward`` of each module; its result, unless None, replaces the output.
 
-    ``always_call`` has no effect: the hook is not called if ``forward`` raises an error.
+    ``always_call``: also, with None as the output, if ``forward`` raises an error.
     """
-    return _register("forward", hook, with_kwargs)
+    handle = _register("forward", hook, with_kwargs)
+    if always_call:
+        _EVERYWHERE["always"][handle._number] = _EVERYWHERE["forward"][handle._number]
+    return handle
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:

@@ -187,10 +187,17 @@ class Module(Stateful, Announcing):
         return self.__add_hook("forward_pre", hook, prepend, with_kwargs)
 
     def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> RemovableHandle:
-        """Calls ``hook(module, args, output)`` after ``forward``; its result, unless None, replaces the output."""
-        return self.__add_hook("forward", hook, prepend, with_kwargs)
+        """Calls ``hook(module, args, output)`` after ``forward``; its result, unless None, replaces the output.
+
+        ``always_call``: also, with None as the output, if ``forward`` raises an error.
+        """
+        handle = self.__add_hook("forward", hook, prepend, with_kwargs)
+        if always_call:
+            tables = hooks.tables(self)
+            tables["always"][handle._number] = tables["forward"][handle._number]
+        return handle
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_output)`` when the cotangents of the outputs are known; it may return replacements."""

@@ -69,6 +69,10 @@ def _bool(x: Any) -> Any:
     return bool(x)
 
 
+def _flag(x: Any) -> Any:
+    return bool(x) if isinstance(x, int) else _bool(x)
+
+
 def _str(x: Any) -> Any:
     if not isinstance(x, str):
         raise Unfit
@@ -154,6 +158,7 @@ KINDS = {
     "RuntimeInt": Kind("int", _runtime_int),
     "float": Kind("float", _float, False),
     "bool": Kind("bool", _bool),
+    "Flag": Kind("bool", _flag),
     "str": Kind("str", _str),
     "Number": Kind("Number", _number, False),
     "Operand": OPERAND,
@@ -284,6 +289,11 @@ def taken(function: str, name: str, annotation: str, optional: bool = False) -> 
     words = ["Callable" if word.startswith("Callable[") else word for word in annotation.split(" | ")]
     kinds = tuple(KINDS.get(word, KINDS["Any"]) for word in words if word != "None")
     return Taken(name.rstrip("_"), kinds, optional or "None" in words or not kinds, annotation)
+
+
+def of_constructor(annotation: str) -> str:
+    """The annotation of a constructor's parameter: PyTorch's constructors, unlike its functions, accept 0 and 1 as flags."""
+    return " | ".join("Flag" if word == "bool" else word for word in annotation.split(" | "))
 
 
 def combination(function: str, args: Sequence[Any], kwargs: dict[str, Any]) -> TypeError:

@@ -19,7 +19,7 @@ from ..runtime.devices import USED, Device, device_of, filled
 from ..tracing.arrays import is_runtime_array
 from ..tracing.scalars import RuntimeFloat, RuntimeInt
 from .common import element, is_number, operand, typed
-from .inquiry import filling, fitting
+from .inquiry import filling, stored
 from .shape import _sizes, expand
 
 __all__ = [
@@ -326,7 +326,7 @@ def _full(size: Any, fill_value: Any, dtype: DType | None, requires_grad: bool) 
     if dtype is None:
         dtype = scalar_dtype(operand(fill_value), context.default_dtype)
     shape = (size,) if isinstance(size, int) else tuple(size)
-    value = element(fitting(fill_value, dtype), dtype)
+    value = element(stored(fill_value, dtype), dtype)
     if isinstance(value, Tensor):  # a number that differs between calls
         return _leaf(P.copy(expand(value, shape)), requires_grad)
     return _leaf(_filled(value, shape, dtype), requires_grad)

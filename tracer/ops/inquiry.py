@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,13 @@ def iinfo(type: DType) -> IntInfo:
 
 
 _C_NAMES = {"float16": "at::Half", "bfloat16": "at::BFloat16", "float32": "float", "float64": "double"}
+
+
+def stored(value: Any, dtype: DType) -> Any:
+    """``fitting`` for a number that becomes a tensor first: beyond the range of a 16-bit format it is an infinity."""
+    if dtype.is_floating_point and dtype.itemsize == 2 and isinstance(value, (int, float)) and abs(value) > finfo(dtype).max:
+        return math.copysign(math.inf, value)
+    return fitting(value, dtype)
 
 
 def fitting(value: Any, dtype: DType) -> Any:

@@ -16,7 +16,7 @@ from ..core.device import require_one_device
 from ..core.inplace import require_apart
 from ..core.tensor import Tensor
 from ..runtime.devices import USED
-from .arguments import ARITHMETIC, OPERAND, Taken, Unfit, combination, taken
+from .arguments import ARITHMETIC, OPERAND, Taken, Unfit, combination, of_constructor, taken
 from .contracts import stated
 from .names import label, separate
 from .rows import ROW_MAJOR, write_rows
@@ -220,8 +220,10 @@ class Signature:
         self.rest: Taken | None = None
         self.named: dict[str, Taken] = {}
         for p in parameters.values():
-            made = p.name == "self" and function.__name__ == "__init__"  # not an argument: the object under construction
-            one = taken(name, p.name, "object" if made else str(p.annotation), p.default is None)
+            annotation = str(p.annotation)
+            if function.__name__ == "__init__":  # ``self`` is not an argument
+                annotation = "object" if p.name == "self" else of_constructor(annotation)
+            one = taken(name, p.name, annotation, p.default is None)
             if p.kind is p.VAR_POSITIONAL:
                 self.rest = one
             elif p.kind is p.VAR_KEYWORD:

@@ -120,21 +120,23 @@ def _comparison(primitive: Primitive, name: str, what: str) -> Any:
             for x in (a, b):
                 if isinstance(x, Tensor) and x._data.dtype.kind == "c":
                     raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{x.dtype.ctype}'")
-        if isinstance(a, Tensor) and a._data.itemsize == 2:
-            b = in_format(b, a)
-        elif isinstance(b, Tensor) and b._data.itemsize == 2:
-            a = in_format(a, b)
-        return primitive(a, b)
+        return primitive(*_in_one_format(a, b))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = f"{what}, elementwise."
     return f
 
 
+def _in_one_format(a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands; a number beside a tensor of 16 bits is rounded to its format first."""
+    if isinstance(a, Tensor) and a._data.itemsize == 2:
+        return a, in_format(b, a)
+    return (in_format(a, b), b) if isinstance(b, Tensor) and b._data.itemsize == 2 else (a, b)
+
+
 def _numeric(primitive: Primitive, name: str, what: str) -> Any:
     def f(input: Any, other: Any) -> Tensor:
-        a, b = _not_bools(name, input, other)
-        return primitive(a, b)
+        return primitive(*_in_one_format(*_not_bools(name, input, other)))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = f"{what}, elementwise. Raises NotImplementedError for bools."

@@ -34,7 +34,7 @@ from .index import (
     positions,
     require_mask,
 )
-from .inquiry import filling, fitting
+from .inquiry import filling, stored
 from .shape import expand, reshape
 
 
@@ -470,7 +470,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             if isinstance(value, Tensor):
                 v = to_dtype(value.clone(), part.dtype)
             else:
-                v = typed(fitting(value.item() if isinstance(value, np.generic) else value, part.dtype), part.dtype)
+                v = typed(stored(value.item() if isinstance(value, np.generic) else value, part.dtype), part.dtype)
             v = reshape(v, v._data.shape[max(0, v.ndim - len(shape)) :])
             part._become(P.set_at(part, expand(v, shape), reshape(to_dtype(at, int64), ()), axis=axis), partly=True)
             return
@@ -479,7 +479,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         return
     part, tensors = chosen(input, index)
     if not isinstance(value, Tensor):
-        value = fitting(value.item() if isinstance(value, np.generic) else value, part.dtype)
+        value = stored(value.item() if isinstance(value, np.generic) else value, part.dtype)
     if not tensors:
         if isinstance(value, Tensor) and value.ndim > part.ndim:
             extra = value.ndim - part.ndim

@@ -294,6 +294,26 @@ class ParameterDict(Module):
     def get(self, key: str, default: Any = None) -> Any:
         return getattr(self, key) if key in self._keys else default
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value of a key, which becomes ``default`` if there is none."""
+        if key not in self._keys:
+            self[key] = default
+        return self[key]
+
+    def copy(self) -> ParameterDict:
+        """A new dictionary of the same parameters."""
+        return ParameterDict({key: self[key] for key in self._keys})
+
+    def clear(self) -> None:
+        """Removes all parameters."""
+        for key in list(self._keys):
+            del self[key]
+
+    def popitem(self) -> tuple[str, Any]:
+        """Removes the last parameter, and returns it with its name."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
     def pop(self, key: str) -> Any:
         value = self[key]
         del self[key]

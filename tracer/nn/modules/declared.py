@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
-from ...ops.arguments import Taken, taken
+from ...ops.arguments import Taken, of_constructor, taken
 from ..module import Module
 
 _REQUIRED = object()
@@ -31,7 +31,7 @@ class Declared(Module):
         cls._defaults = {name: getattr(cls, name, cls._defaults.get(name, _REQUIRED)) for name in (*cls._defaults, *own)}
         cls._taken = dict(cls._taken)
         for name, kind in own.items():
-            cls._taken[name] = taken(cls.__name__, name, kind, cls._defaults[name] is None)
+            cls._taken[name] = taken(cls.__name__, name, of_constructor(kind), cls._defaults[name] is None)
         cls.__signature__ = cls.signature()
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -48,9 +48,7 @@ class Declared(Module):
             given[key] = value
         for place, (key, default) in enumerate(defaults.items()):
             value = given.get(key, default)
-            if key in given and self._taken[key].annotation == "bool" and isinstance(value, int):
-                value = bool(value)  # PyTorch's constructors, unlike its functions, accept any object as a flag
-            elif key in given:
+            if key in given:
                 value, _ = self._taken[key].read(value, name, place if place < len(args) else None)
             elif value is _REQUIRED:
                 raise TypeError(f"{name}.__init__() missing 1 required positional argument: '{key}'")

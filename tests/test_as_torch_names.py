@@ -212,3 +212,57 @@ def test_functions_of_this_package_alone_are_traced():
         masked(torch.randn(2, 3))
     assert masked.cache_info().replays == 3, masked.explain()
     """)
+
+
+def test_versions_are_compared_by_their_numbers():
+    run("""
+    from torch.torch_version import TorchVersion
+    v = torch.__version__
+    assert isinstance(v, str) and isinstance(v, TorchVersion) and v == "2.13.0" and f"{v}".split(".")[0] == "2"
+    assert v >= "2.2" and v > "1.13.1+cu117" and v < "2.13.1" and v <= "2.13" and v >= (1, 8) and not v < (2, 4)
+    assert v != "2.12" and {v: 1}["2.13.0"] == 1
+    """)
+
+
+def test_modules_below_others_are_found_as_names():
+    run("""
+    import importlib
+    from tracer.as_torch import absent, finder
+    for path in sorted({*finder._ALIASES, *absent.PACKAGES} - {""}):
+        module = importlib.import_module(f"torch.{path}")
+        parent, _, last = f"torch.{path}".rpartition(".")
+        scope = {}
+        exec(f"from {parent} import {last}", scope)
+        assert scope[last] is module or path in ("functional", "_VF"), path
+    assert torch.utils.data.distributed.DistributedSampler is torch.utils.data.DistributedSampler
+    """)
+
+
+def test_functions_of_functorch():
+    run("""
+    from functorch import combine_state_for_ensemble, grad, make_functional, make_functional_with_buffers, vmap
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).eval()
+    function, parameters, buffers = make_functional_with_buffers(model)
+    x = torch.randn(4, 3)
+    assert torch.equal(function(parameters, buffers, x), model(x))
+    layers = [nn.Linear(3, 2) for _ in range(3)]
+    linear, parameters = make_functional(layers[0])
+    assert len(grad(lambda p: linear(p, x).sum())(parameters)) == 2
+    together, parameters, buffers = combine_state_for_ensemble(layers)
+    out = vmap(together, in_dims=(0, 0, None))(parameters, buffers, x)
+    assert torch.allclose(out, torch.stack([layer(x) for layer in layers]), atol=1e-6)
+    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+    """)
+
+
+def test_constructors_accept_numbers_as_flags():
+    run("""
+    assert nn.Linear(2, 3, 0).bias is None and nn.Linear(2, 3, 1).bias is not None
+    assert nn.LSTMCell(2, 3, 1).bias_ih.shape == (12,) and nn.MaxPool2d(2, ceil_mode=1).ceil_mode is True
+    try:
+        nn.Linear(2, 3, "yes")
+    except TypeError as e:
+        assert "must be bool, not str" in str(e)
+    else:
+        raise AssertionError
+    """)

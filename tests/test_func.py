@@ -203,7 +203,7 @@ def test_ensembles():
     with pytest.raises(RuntimeError, match="keys"):
         func.functional_call(models[0], {}, (x,), strict=True)
     with pytest.raises(AttributeError, match="nothing"):
-        func.functional_call(models[0], {"nothing": x}, (x,))
+        func.functional_call(models[0], {"nothing.weight": x}, (x,))
 
 
 Point = collections.namedtuple("Point", "x y")
@@ -277,3 +277,16 @@ def test_dual_tensors():
     for wrong in (lambda: forward.make_dual(x, t), forward.exit_dual_level):
         with pytest.raises(RuntimeError, match="level"):
             wrong()
+
+
+def test_keyword_arguments_are_shared_by_all_slices():
+    scaled = func.vmap(lambda a, k: a * k)(tracer.tensor([1.0, 2.0]), k=tracer.tensor([10.0, 20.0]))
+    assert scaled.tolist() == [[10.0, 20.0], [20.0, 40.0]]
+
+
+def test_a_module_is_called_with_names_that_it_does_not_have():
+    layer = tracer.nn.Linear(1, 1)
+    x = tracer.ones(1, 1)
+    assert func.functional_call(layer, {"other": x}, (x,)).item() == layer(x).item()
+    with pytest.raises(RuntimeError, match="unexpected keys"):
+        func.functional_call(layer, {"other": x}, (x,), strict=True)

@@ -482,3 +482,48 @@ def test_hooks_around_states_of_optimizers():
     handle.remove()
     optimizer.load_state_dict(state)
     assert seen[2:] == [1, "loaded", "loaded"]
+
+
+def test_gradients_that_hooks_and_functions_keep_do_not_change():
+    kept, returned = [], []
+
+    class Twice(tracer.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            returned.append(g * 2)
+            return returned[-1]
+
+    for leaf, loss in ((tensor([1.0], requires_grad=True), lambda x: x * 2), (tensor([1.0], requires_grad=True), Twice.apply)):
+        leaf.register_hook(kept.append)
+        for _ in range(3):
+            loss(leaf).backward()
+        assert leaf.grad.item() == 6.0
+    both = tensor([1.0], requires_grad=True)
+    graph.register_multi_grad_hook((both,), lambda gradients: kept.append(gradients[0]))
+    (both * 2).backward()
+    (both * 2).backward()
+    assert [g.item() for g in (*kept, *returned)] == [2.0] * 11
+
+
+def test_forward_hooks_after_errors():
+    class Fails(nn.Module):
+        def forward(self, x):
+            raise ValueError("no")
+
+    calls = []
+    module = Fails()
+    module.register_forward_hook(lambda *args: calls.append("never"))
+    handle = module.register_forward_hook(lambda m, args, out: calls.append(out), always_call=True)
+    with pytest.raises(ValueError, match="no"):
+        module(tensor(1.0))
+    handle.remove()
+    with pytest.raises(ValueError, match="no"):
+        module(tensor(1.0))
+    works = nn.Identity()
+    works.register_forward_hook(lambda m, args, out: calls.append(out.item()), always_call=True)
+    works(tensor(2.0))
+    assert calls == [None, 2.0]

@@ -130,6 +130,15 @@ def test_random_indices_read_and_write(block: int, traced: bool) -> None:
             (got * tracer.tensor(weights)).sum().backward()
             np.testing.assert_array_equal(x.grad.numpy(), slope, err_msg=f"{seed} {shape} {index}")
             np.testing.assert_array_equal(write(x).detach().numpy(), written, err_msg=f"{seed} {shape} {index}")
+        if not traced:  # what nothing tracks is left to NumPy where that means the same
+            untracked, value = tracer.tensor(values), tracer.tensor(np.where(want > 1, want, -1.0))
+            assert untracked[index].stride() == got.stride(), (seed, shape, index)
+            np.testing.assert_array_equal(untracked[index].numpy(), want, err_msg=f"{seed} {shape} {index}")
+            tracked = tracer.tensor(values, requires_grad=True) * 1
+            untracked[index], tracked[index] = value, value
+            np.testing.assert_array_equal(untracked.numpy(), tracked.detach().numpy(), err_msg=f"{seed} {shape} {index}")
+            untracked[index] = -1.0
+            np.testing.assert_array_equal(untracked.numpy(), written, err_msg=f"{seed} {shape} {index}")
 
 
 def grid(*shape: int) -> tracer.Tensor:

@@ -299,3 +299,30 @@ def test_optimizers_that_refuse_complex_parameters(kind):
     p.grad = tracer.ones(2, 2, dtype=tracer.complex64)
     with pytest.raises(RuntimeError, match=f"{kind.__name__} does not support complex parameters"):
         kind([p]).step()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: optim.lr_scheduler.ExponentialLR(o, 0.5),
+        lambda o: optim.lr_scheduler.CyclicLR(o, 0.5, 1.0, cycle_momentum=False),
+        lambda o: optim.lr_scheduler.SequentialLR(
+            o, [optim.lr_scheduler.ConstantLR(o), optim.lr_scheduler.ExponentialLR(o, 0.9)], [2]
+        ),
+        lambda o: optim.lr_scheduler.ReduceLROnPlateau(o, patience=0),
+    ],
+)
+def test_schedules_fill_a_rate_that_is_a_tensor(make):
+    def rates(lr):
+        optimizer = optim.SGD([leaf([1.0])], lr=lr)
+        schedule = make(optimizer)
+        found = []
+        for _ in range(4):
+            optimizer.step()
+            schedule.step(*[1.0] * isinstance(schedule, optim.lr_scheduler.ReduceLROnPlateau))
+            found.append(float(optimizer.param_groups[0]["lr"]))
+            assert not isinstance(lr, tracer.Tensor) or optimizer.param_groups[0]["lr"] is lr
+            assert float(schedule.get_last_lr()[0]) == found[-1]
+        return found
+
+    assert rates(tensor(1.0)) == pytest.approx(rates(1.0), rel=1e-6)

@@ -5,7 +5,9 @@ import contextlib
 import io
 import logging
 import math
+import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -140,3 +142,37 @@ def test_threads_that_record_at_the_same_time():
         for _ in range(8):
             f(x)
         assert f.cache_info().replays >= before + 2 and not f.eager_reasons
+
+
+FORKS = """
+import os, threading, warnings
+import tracer
+warnings.simplefilter("ignore")
+f = tracer.trace(lambda x: (x * 3).sum())
+stop = []
+
+def work():
+    n = 1
+    while not stop:
+        f(tracer.ones(n % 50 + 1))
+        n += 1
+
+thread = threading.Thread(target=work)
+thread.start()
+failed = 0
+for _ in range(6):
+    child = os.fork()
+    if child == 0:
+        threading.Timer(20, os._exit, (1,)).start()
+        os._exit(0 if [f(tracer.ones(200 + i)).item() for i in range(3)] == [600, 603, 606] else 2)
+    failed += os.waitpid(child, 0)[1] != 0
+stop.append(1)
+thread.join()
+print(failed)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_while_another_thread_calls_traced_functions():
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=280)
+    assert done.stdout.split() == ["0"], done.stderr

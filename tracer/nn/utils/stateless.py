@@ -41,7 +41,7 @@ def functional_call(
     """The result of the module with some of its tensors replaced, by dotted name; any shapes and dtypes.
 
     ``tie_weights``: tensors with several names are replaced under all of them. ``strict``: raises RuntimeError for missing
-    and unexpected names; otherwise unknown names are ignored.
+    and unexpected names; otherwise unknown names of known modules are ignored. Raises AttributeError for an unknown module.
     """
     if not isinstance(parameters_and_buffers, Mapping):
         parameters_and_buffers = {k: v for part in parameters_and_buffers for k, v in part.items()}
@@ -58,5 +58,7 @@ def functional_call(
         by_tensor = {id(own[name]): value for name, value in given.items() if name in own}
         given.update({name: by_tensor[id(t)] for name, t in own.items() if name not in given and id(t) in by_tensor})
     positional = () if args is None else args if isinstance(args, tuple) else (args,)
+    for name in given.keys() - own.keys():
+        module.get_submodule(name.rpartition(".")[0])
     with _swapped(module, {name: value for name, value in given.items() if name in own}):
         return module(*positional, **(kwargs or {}))

@@ -49,7 +49,7 @@ _HOLDS: dict[str, str] = {
         "a_steps b_steps c_steps",
         "an integer": "axis axis1 axis2 offset extent n rows count total part folded",
         "True or False": "ta tb wide inverse reverse largest descending right lower unit upper checked complete hermitian "
-        "causal whole",
+        "causal whole maximize",
         "a number": "value",
         "a real number": "scale",
         "a string": "message family what of reduce",

@@ -448,6 +448,7 @@ SAMPLES: dict[str, list[Sample]] = {
         Sample((BOOLS,), {"count": 3}, smooth=False),
         Sample((np.array([0.0, NAN, 2.0]),), {"count": 2}, smooth=False),
     ],
+    "assignment": [Sample((normal(4, 3),), {"maximize": maximize}, smooth=False) for maximize in (False, True)],
     "unique_count": [Sample((ints(3, 4, high=4),), smooth=False)],
     "unique_values": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), {"count": 3}, smooth=False)],
     "unique_inverse": [Sample((np.array([[2.0, 1.0], [2.0, -1.0]]),), smooth=False)],

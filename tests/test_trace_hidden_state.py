@@ -292,3 +292,31 @@ def test_partial_functions_are_called_with_their_arguments():
     scaled = functools.partial(lambda x, k: x * k, k=3)
     f = tracer.trace(lambda x: scaled(x))
     assert [f(ONE).item() for _ in range(3)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_an_assignment_found_by_scipy(as_array):
+    from scipy.optimize import linear_sum_assignment
+
+    w = tracer.nn.Parameter(tracer.eye(3))
+
+    def loss(x, targets):
+        p = x @ w
+        with tracer.no_grad():
+            cost = tracer.cdist(p, targets)
+            rows, columns = linear_sum_assignment(cost.numpy() if as_array else cost)
+        assert len(rows) == 2
+        return (p[tracer.as_tensor(rows)] - targets[tracer.as_tensor(columns)]).abs().sum()
+
+    traced = tracer.trace(loss)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        args = (
+            tracer.from_numpy(rng.standard_normal((4, 3), np.float32)),
+            tracer.from_numpy(rng.standard_normal((2, 3), np.float32)),
+        )
+        assert traced(*args).item() == pytest.approx(loss(*args).item(), rel=1e-5)
+    assert traced.cache_info().recordings <= 2
+    for _ in range(2):
+        with pytest.raises(ValueError, match="invalid numeric"):
+            traced(tracer.full((4, 3), float("nan")), tracer.zeros(2, 3))

@@ -43,6 +43,24 @@ unique_values = host(
 unique_inverse = host("unique_inverse", lambda x: _unique(x)[1], infer=lambda x: x.with_dtype(int64), real=True)
 unique_counts = host("unique_counts", lambda x, count: _unique(x)[2], infer=lambda x, count: _row(count), real=True)
 
+
+def _assignment(cost: Any, maximize: bool) -> np.ndarray:
+    from scipy.optimize import linear_sum_assignment
+
+    try:
+        return np.stack(linear_sum_assignment(cost, maximize)).astype(np.int64, copy=False)
+    except ValueError as e:
+        raise RuntimeError(str(e)) from None
+
+
+# The rows and columns of a matrix, in a row each, whose elements have the least sum, or the largest: as many as fit.
+assignment = host(
+    "assignment",
+    _assignment,
+    infer=lambda cost, maximize: TensorType(int64, (2, min(cost.shape))),
+    real=True,
+)
+
 # 0, 1, ..., each repeated as often as ``counts`` says; ``total`` in all.
 repeat_positions = host(
     "repeat_positions",

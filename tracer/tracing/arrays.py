@@ -16,8 +16,10 @@ import numpy as np
 
 from ..core.context import context
 from ..core.tensor import Tensor
+from ..ir import ops as P
 from ..ir.types import dtype_of
 from ..runtime.support.objects import references
+from .substitutes import register_later
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -241,6 +243,26 @@ RuntimeArray.__name__ = "numpy.ndarray"  # the name in Python's messages
 
 
 _WRITERS = frozenset({"fill", "itemset", "partition", "put", "resize", "setfield", "setflags", "sort", "byteswap"})
+
+
+def _assigned(original: Callable[..., Any]) -> Callable[..., Any]:
+    """``scipy.optimize.linear_sum_assignment``: of a matrix that the run computes, each run finds the assignment."""
+
+    def assignment(cost_matrix: Any, maximize: bool = False) -> Any:
+        recorder = context.recorder
+        cost = cost_matrix.tensor() if is_runtime_array(cost_matrix) else cost_matrix
+        if recorder is None or not isinstance(cost, Tensor) or cost.ndim != 2 or cost.requires_grad:
+            return original(cost_matrix, maximize)
+        try:
+            found = P.assignment(cost.detach(), maximize=bool(maximize))
+        except RuntimeError:
+            return original(cost_matrix, maximize)
+        return recorder.array(found[0]), recorder.array(found[1])
+
+    return assignment
+
+
+register_later("scipy.optimize", "linear_sum_assignment", _assigned)
 
 
 def is_runtime_array(x: Any) -> bool:

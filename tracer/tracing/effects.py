@@ -39,7 +39,7 @@ from .kinds import (
     put_slot,
     slots_of,
 )
-from .substitutes import substitute_for
+from .substitutes import is_of_arrays, substitute_for
 
 if TYPE_CHECKING:
     from .calls import Call
@@ -408,12 +408,19 @@ class Before:
                 if type(value) is float:
                     self.put(known.holder, key, recorder.rate(known.holder, key, value))
 
-    def put_substitutes(self) -> None:
-        """Functions of ``math`` that accept dynamic numbers, in place of references to the originals."""
+    def put_substitutes(self, of_numbers: bool) -> None:
+        """Functions that accept dynamic numbers and arrays, in place of references to the originals; unless ``of_numbers`` only
+        those of arrays.
+        """
         for known in list(self.held.values()):
             for key, value in known.items:
                 stand_in = substitute_for(value)
-                if stand_in is not None and not isinstance(known.holder, type) and get(known.holder, key) is value:
+                if (
+                    stand_in is not None
+                    and (of_numbers or is_of_arrays(stand_in))
+                    and not isinstance(known.holder, type)
+                    and get(known.holder, key) is value
+                ):
                     self.put(known.holder, key, stand_in)
 
     def track(self) -> None:

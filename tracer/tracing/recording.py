@@ -35,7 +35,7 @@ from .known import is_library, root_of
 from .recorder import Recorder
 from .scalars import Argument, RuntimeNumber, Whole, is_number
 from .sources import Source
-from .substitutes import substitute_for, substituted
+from .substitutes import complete, substitute_for, substituted
 from .watch import Ran, Watch
 
 _turn = threading.Lock()  # held while a thread records
@@ -61,6 +61,7 @@ class Recording:
 
     def __init__(self, name: str, call: Call):
         self.generators = Generators([*call.generators, *(g for e in call.environments for g in e.generators)])
+        complete()
         self.recorder = Recorder(name, generators=self.generators)
         self.call = call
         self.before = Before()
@@ -109,7 +110,7 @@ class Recording:
             del numbers
             if not self.recorder.plain_numbers:
                 self.before.put_rates(self.recorder)
-                self.before.put_substitutes()
+            self.before.put_substitutes(not self.recorder.plain_numbers)
             self.before.cover()
             self.before.track()
             sites.begin(functions, [f for f, _ in self._caches])

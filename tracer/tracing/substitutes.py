@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ _substitutes: dict[int, Any] = {}  # by the id of the original
 _originals: dict[int, Any] = {}  # by the id of the substitute
 # the functions that create substitutes of objects that programs replace
 _made: list[tuple[Any, str, Callable[[str, Any], Any]]] = []
+_later: list[tuple[str, str, Callable[[Any], Any]]] = []
+_of_arrays: list[Any] = []
 _meanwhile: list[_Place] = []  # of these, while a run is recorded
 _lock = threading.Lock()
 _users: set[object] = set()  # recordings, of all threads
@@ -53,6 +56,28 @@ def register_made(holder: Any, name: str, make: Callable[[str, Any], Any]) -> No
     recording.
     """
     _made.append((holder, name, make))
+
+
+def register_later(module: str, name: str, substitute: Callable[[Any], Any]) -> None:
+    """Registers ``substitute(original)`` for a function of arrays in a module that programs import, before the first recording
+    after that.
+    """
+    _later.append((module, name, substitute))
+
+
+def complete() -> None:
+    """Registers the substitutes for modules that have been imported meanwhile."""
+    for entry in list(_later):
+        module, name, substitute = entry
+        if module in sys.modules:
+            _later.remove(entry)
+            register(sys.modules[module], name, made := substitute(getattr(sys.modules[module], name)))
+            _of_arrays.append(made)
+
+
+def is_of_arrays(substitute: Any) -> bool:
+    """True for the substitute of a function of arrays, which code may need that accepts no dynamic numbers."""
+    return any(substitute is known for known in _of_arrays)
 
 
 def substitute_for(x: Any) -> Any:

@@ -461,7 +461,10 @@ class Walk(Findings):
         for path in [attributes] if attributes else [(n,) for n in ("__getattr__", *space) if n not in _OF_MODULES]:
             if path not in seen:
                 seen.add(path)
+                asks, value = self.asks_types, space.get(path[0])
                 self._name(space, path[0], path[1:], is_called, out)
+                if not attributes and isinstance(value, types.ModuleType) and is_library(vars(value).get("__name__")):
+                    self.asks_types = asks  # imported there: what uses it is described on its own
                 if path[0] not in space:
                     self._name(space, "__getattr__", (), False, out)
 

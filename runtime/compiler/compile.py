@@ -22,8 +22,8 @@ from pathlib import Path
 import llvmlite
 import llvmlite.binding as llvm
 
+from .. import forks
 from ..interrupts import uninterrupted
-from ..support import forks
 from . import cache, machine, workers
 from .numba_version import check_version
 

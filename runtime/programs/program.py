@@ -20,8 +20,8 @@ from ...ir.parse import parse_graph
 from ...ir.types import TensorType
 from ..compiler import compile as compiler
 from ..compiler import machine
+from ..forks import reentrant_lock
 from ..support import driver
-from ..support.forks import reentrant_lock
 from ..support.memory import ResultPool, aligned_empty, take
 from ..support.objects import HEAD, address, array_checks, reads_arrays
 from ..support.products import product

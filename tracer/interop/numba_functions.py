@@ -18,8 +18,8 @@ from numba.extending import intrinsic, overload
 
 from ..core.context import context
 from ..ir.types import TensorType
+from ..runtime.forks import reentrant_lock
 from ..runtime.programs.native import Failure, entry
-from ..runtime.support.forks import reentrant_lock
 from ..tracing.exported import Differentiated, Examples, Exported, Parameter, Structure, export, surroundings
 from ..tracing.function import TracedFunction
 

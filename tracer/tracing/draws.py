@@ -21,8 +21,8 @@ import numpy as np
 from ..core.context import context
 from ..core.size import Size
 from ..core.tensor import Tensor
+from ..runtime.forks import waits_for
 from ..runtime.interrupts import uninterrupted
-from ..runtime.support.forks import waits_for
 from ..runtime.support.objects import set_class, sets_classes
 from .arrays import is_runtime_array
 from .kinds import STATIC

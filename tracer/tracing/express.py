@@ -23,8 +23,8 @@ from ..core.device import CHOSEN
 from ..core.tensor import UNCHANGED, Tensor, wrap
 from ..core.waiting import WAITING, wait
 from ..runtime.devices import device_of
+from ..runtime.forks import reentrant_lock
 from ..runtime.support import memory, objects
-from ..runtime.support.forks import reentrant_lock
 from . import express_device as device
 from .alike import is_only_read
 from .calls import FOREIGN, Call, is_settled, storage

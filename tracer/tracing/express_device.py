@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..runtime.devices import DeviceError, address_on, device_of
+from ..runtime.forks import reentrant_lock
 from ..runtime.support import objects
-from ..runtime.support.forks import reentrant_lock
 
 if TYPE_CHECKING:
     from .express import _Writer

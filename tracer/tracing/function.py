@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Generic, overload
 from ..core.context import context
 from ..core.warning import warn
 from ..ir.graph import Graph, Value
-from ..runtime.support.forks import reentrant_lock
+from ..runtime.forks import reentrant_lock
 from . import switches
 from .afterwards import learn_from_hooks
 from .alike import Classes, classes, left_behind, told_apart

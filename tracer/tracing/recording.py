@@ -19,8 +19,8 @@ from ..core.context import context
 from ..core.tensor import Tensor
 from ..ir.interp import using
 from ..ir.pipeline import collector_paused
+from ..runtime.forks import waits_for
 from ..runtime.interrupts import gated
-from ..runtime.support.forks import waits_for
 from .announce import Announcing
 from .arrays import RuntimeArray
 from .calls import FLATTENED, Call

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..ir.graph import Builder, Graph
 from ..ir.primitive import Kind
 from ..ir.types import TensorType
-from ..runtime.support.forks import reentrant_lock
+from ..runtime.forks import reentrant_lock
 from .alike import Classes, common
 from .applications import Application
 from .draws import Draw, kept_unless_complete

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, overload
 
+import numpy as np
+
 from .. import linalg as matrices
 from .. import ops
 from ..interop import layers, legacy
@@ -188,13 +190,19 @@ def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def _overwritable(t: Tensor, other: Any) -> bool:
     """True if NumPy may compute into the memory of ``t``: the change is neither tracked nor recorded, and the result fits."""
     data = t._data
+    if data.__class__ is not np.ndarray:
+        return False
     if context.recorder is not None or data.dtype.kind != "f" or data.itemsize == 2 or not data.flags.writeable:
         return False
     if t._inference or (context.grad_enabled and (t._requires_grad or t._view is not None)):
         return False
     if isinstance(other, Tensor):
         theirs = other._data
-        if theirs.dtype is not data.dtype or (context.grad_enabled and (other._requires_grad or other._view is not None)):
+        if (
+            theirs.__class__ is not np.ndarray
+            or theirs.dtype is not data.dtype
+            or (context.grad_enabled and (other._requires_grad or other._view is not None))
+        ):
             return False
         return theirs.shape == data.shape or (
             theirs.ndim <= data.ndim

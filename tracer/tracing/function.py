@@ -383,7 +383,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
             try:
                 changes = before.changes()
                 learned, stable = learn(before, call) or recording.filled_caches(), False
-                learned |= learn_from_hooks(recorder.hooks.waiting, call)
+                learned |= learn_from_hooks(recorder.hooks.waiting, call) or recording.needed_exact
                 recorder.reason = recorder.reason or recording.watch.refusal or before.refusal()
                 before.undo()
                 if not learned and not recorder.reason:

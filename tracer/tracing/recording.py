@@ -29,6 +29,7 @@ from .depth import room
 from .draws import Generators
 from .effects import Before, fields, put
 from .escape import plain, release
+from .exact import give_exact, needs_exact
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, contained, is_described, is_static
 from .known import is_library, root_of
@@ -69,6 +70,8 @@ class Recording:
         self._unvisited: set[str] = set()
         self._is_whole = True
         self.watch = Watch(self.generators)
+        self.watch.ran = call.environments[0].ran
+        self.needed_exact = False  # whether code ran for the first time that accepts no dynamic numbers
         self.recorder.apart = self.watch.apart
         self.recorder.roots.look_at(call)
         same = call.same
@@ -115,6 +118,8 @@ class Recording:
             self.before.track()
             sites.begin(functions, [f for f, _ in self._caches])
             context.recorder, context.recording = self.recorder, True
+            if self.watch.ran.codes and not self.recorder.plain_numbers:
+                self.watch.met = self._met
             with substituted(), self.watch.watching():
                 with self._gate.open:
                     result = function(*new_args, **new_kwargs)
@@ -130,9 +135,17 @@ class Recording:
             raise
         finally:
             context.recorder, context.recording = None, False
+            self.watch.met = None
             self.recorder.counts.release()
             sites.end()
             self.before.take_out()
+
+    def _met(self, code: types.CodeType, frame: types.FrameType) -> None:
+        """Code runs for the first time."""
+        if needs_exact(code, frame.f_globals):
+            self.needed_exact, self.watch.met = True, None
+            self.before.take_out()
+            give_exact(self.recorder, frame)
 
     def ran_elsewhere(self, ran: Ran) -> bool:
         """True if code has run, other than known one, that the walk had left out: what it changes is not known."""

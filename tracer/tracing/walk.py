@@ -125,7 +125,7 @@ class Walk(Findings):
         if not self._later:
             return
         counts = ("kept", "live", "names", "attributes", "cells", "sizes", "numbers", "announcing")
-        kept = {name: getattr(self, name) for name in counts}
+        kept, asks = {name: getattr(self, name) for name in counts}, self.asks_types
         tensors, tagged, names = self.tensors, self.tagged, list(self.names)
         self.tensors, self.tagged, self._unread, self._modules = self.others, {}, True, {}
         for name in counts:
@@ -133,6 +133,8 @@ class Walk(Findings):
         for function in self._later:
             if not self._is_elsewhere(function):
                 self._function(function, [])
+        if self.ran is not None and self.ran.codes:  # see ``exact``
+            self.asks_types = asks
         self._later, self._unread = [], False
         self.unread_names, self.unread_cells = self.names, self.cells
         self.tensors, self.tagged, self.names = tensors, tagged, names

@@ -80,10 +80,16 @@ def _is_one_of(x: Any, codes: list[types.CodeType]) -> bool:
 
 
 class Watch:
-    """Watches a run. Afterwards ``codes`` has run, and ``refusal``, if any, names a call that cannot be replayed."""
+    """Watches a run. Afterwards ``codes`` has run, and ``refusal``, if any, names a call that cannot be replayed.
+
+    ``ran``: code that has run before. ``met``, if any, is called with other code that must be described, and its frame,
+    at its start.
+    """
 
     def __init__(self, generators: Generators | None = None):
         self.refusal = ""
+        self.ran = Ran()
+        self.met: Callable[[types.CodeType, types.FrameType], None] | None = None
         self._filter: profile.Filter | None = None
         self._start: Callable[[], None] = lambda: None
         self._mine: Any = None  # the profile function while it is set, unless it calls another one
@@ -191,6 +197,8 @@ class Watch:
             path = refusal_of_code(name, getattr(code, "co_qualname", code.co_name))
             if path is not None and not _is_called_by_quiet(frame):
                 self._refuse(frame.f_back or frame, path)
+        if self.met is not None and not quiet and code not in self.ran:
+            self.met(code, frame)
         return code, space, quiet
 
     def _check(self, frame: types.FrameType, function: Any) -> None:

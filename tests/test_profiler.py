@@ -217,3 +217,12 @@ def test_spans_are_nested_by_time_and_thread():
     outer = nested(spans)
     assert [x.span.name for x in outer] == ["a", "d"]
     assert [x.span.name for x in outer[0].inner] == ["b", "c"] and outer[0].own == 2
+
+
+def test_operations_that_are_left_to_numpy_are_in_the_profile():
+    x, y, rows = tracer.ones(4, 4), tracer.zeros(4, 4), tracer.tensor([0, 1])
+    with profiler.profile() as p:
+        x[rows], x.unbind(), tracer.stack([x, y])
+        y[rows] = x[:2]
+    names = {name for name, _ in p.eager}
+    assert {"index", "select", "concatenate", "index_put"} <= names

@@ -15,12 +15,20 @@ from typing import Any, NamedTuple
 
 from ..autograd.engine import _Engine
 from ..core.eager import Eager
+from ..ops import direct, parts
 from ..tracing.compiled_node import CompiledNode
 from ..tracing.function import TracedFunction
 from ..tracing.graph_function import Executable
 from ..tracing.numpy_function import NumpyFunction
 from .memory import Memory
 
+# Functions by NumPy alone, by the module that calls them, and the operations that they are.
+_DIRECT = (
+    (direct, "read", "index"),
+    (direct, "write", "index_put"),
+    (direct, "joined", "concatenate"),
+    (parts, "slices", "select"),
+)
 _MAX_SPANS = 1 << 18
 _DEEP = 8  # frames between an operation and the optimizer that applies it
 _OPTIMIZERS = f"{__name__.split('.')[0]}.optim."
@@ -61,7 +69,7 @@ class Spans:
     dropped: int = 0
 
     def __post_init__(self) -> None:
-        self._plain: list[tuple[type, str, Any]] = []
+        self._plain: list[tuple[Any, str, Any]] = []
 
     def add(self, kind: str, name: str, start: int, owner: Any = None) -> None:
         """Adds a span that ends now."""
@@ -101,6 +109,21 @@ class Spans:
         self._plain += [(Eager, "bind", Eager.__dict__["bind"]), (NumpyFunction, "__call__", composite)]
         Eager.bind = staticmethod(bind)  # type: ignore[method-assign, assignment]
         NumpyFunction.__call__ = call  # type: ignore[method-assign, assignment]
+        for module, name, shown in _DIRECT:
+            self._replace_direct(module, name, shown)
+
+    def _replace_direct(self, module: Any, name: str, shown: str) -> None:
+        """Replaces a function that leaves an eager operation to NumPy, or returns nothing and does nothing."""
+        plain = getattr(module, name)
+
+        def timed(*args: Any) -> Any:
+            begin, result = perf_counter_ns(), plain(*args)
+            if result is not None and result is not False:
+                self._applied(shown, begin, sys._getframe(1))
+            return result
+
+        self._plain.append((module, name, plain))
+        setattr(module, name, timed)
 
     def _applied(self, name: str, begin: int, frame: Any) -> None:
         """Adds an eager operation that ends now."""

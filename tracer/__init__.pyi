@@ -2024,7 +2024,9 @@ def le(input: Tensor, other: Operand, *, out: Tensor | None = None) -> Tensor:
     The result is bool. Shapes that do not fit raise RuntimeError.
     """
 def lerp(input: Tensor, end: Tensor, weight: Any, *, out: Tensor | None = None) -> Tensor:
-    """input + weight * (end - input). Raises NotImplementedError for integers and bools.
+    """input + weight * (end - input); from a weight of 1/2 on as end - (1 - weight) * (end - input), which is exact at 1.
+
+    Raises NotImplementedError for integers and bools.
 
     Shapes: The operands broadcast. Takes floating and complex tensors; integer and bool ones raise NotImplementedError.
     The dtype is kept. Shapes that do not fit raise RuntimeError.

@@ -1971,7 +1971,9 @@ class TensorMethods:
         tensor's. Raises RuntimeError otherwise, and for a leaf that requires a gradient.
         """
     def lerp(self, end: Tensor, weight: Any) -> Tensor:
-        """input + weight * (end - input). Raises NotImplementedError for integers and bools.
+        """input + weight * (end - input); from a weight of 1/2 on as end - (1 - weight) * (end - input), which is exact at 1.
+
+        Raises NotImplementedError for integers and bools.
 
         Shapes: The operands broadcast. Takes floating and complex tensors; integer and bool ones raise NotImplementedError.
         The dtype is kept. Shapes that do not fit raise RuntimeError.

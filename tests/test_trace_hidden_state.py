@@ -1,6 +1,7 @@
 """State that C code keeps: a traced function that uses it runs eagerly, or sees that it has changed."""
 
 import abc
+import collections
 import decimal
 import functools
 import io
@@ -320,3 +321,44 @@ def test_an_assignment_found_by_scipy(as_array):
     for _ in range(2):
         with pytest.raises(ValueError, match="invalid numeric"):
             traced(tracer.full((4, 3), float("nan")), tracer.zeros(2, 3))
+
+
+# C code that takes no dynamic numbers or arrays: what the run has changed is taken back, and it runs eagerly.
+
+
+def test_an_array_whose_memory_c_code_reads():
+    f = tracer.trace(lambda a: tracer.tensor(float(len(b"".join([a])))))
+    assert [f(np.zeros(3, np.uint8)).item() for _ in range(3)] == [3, 3, 3]
+    assert "bytes-like" in f.explain()
+
+
+@pytest.mark.parametrize(
+    "use", [lambda n: int.bit_length(n), lambda n: pow(n, 2, 5), lambda n: len(collections.deque([1, 2], maxlen=n))]
+)
+def test_a_number_that_c_code_does_not_take(use):
+    calls = types.SimpleNamespace(count=0, last=None)
+
+    @tracer.trace
+    def f(x):
+        calls.count += 1
+        n = int(x.sum().item())
+        calls.last = n
+        return x * use(n)
+
+    for k in range(1, 4):
+        assert f(ONE * k).item() == k * use(k)
+        assert (calls.count, calls.last) == (k, k)
+
+
+def test_an_error_of_the_function_is_raised_once():
+    raised = types.SimpleNamespace(count=0)
+
+    @tracer.trace
+    def f(x, scale):
+        raised.count += 1
+        return x * scale + "no"
+
+    for k in range(1, 4):
+        with pytest.raises(TypeError):
+            f(ONE, 1.0 + k)
+        assert raised.count == k

@@ -79,6 +79,11 @@ class Generators:
     def all(self) -> list[Any]:
         return [g for g, _ in self._states.values()]
 
+    @property
+    def states(self) -> Iterable[tuple[Any, Any]]:
+        """The generators with their states after the recorded draws."""
+        return self._states.values()
+
     def differs(self) -> str:
         """A description of a generator that was used in another way; empty if there is none."""
         for g, state in self._states.values():

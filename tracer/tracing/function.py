@@ -351,13 +351,11 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
         if self._is_full(key) and call.promoted:
             key = self._pin(key, call, call.promoted)
         if self._is_full(key):
-            self._stay_eager(
-                key, f"it was recorded {_MAX_TRACES} times for one signature: a float that it reads keeps changing"
-            )
+            self._stay_eager(key, f"it was recorded {_MAX_TRACES} times for one signature: a number it reads keeps changing")
             return self._run_eagerly(args, kwargs)
         self._worth.recorded(key)
         self._recorded += 1
-        with Recording(self._name, call) as recording:
+        with Recording(self._name, call) as recording, recording.excusing(functools.partial(self._stay_eager, key)):
             if recording.is_alone:
                 return self._recorded_call(recording, key, call, args, kwargs)
         return self._run_eagerly(args, kwargs)

@@ -32,7 +32,7 @@ from .escape import plain, release
 from .exact import give_exact, needs_exact
 from .guards import Environment
 from .kinds import CONTENTS, GROWTH, MISSING, contained, is_described, is_static
-from .known import is_library, root_of
+from .known import is_library, root_of, state_of
 from .recorder import Recorder
 from .scalars import Argument, RuntimeNumber, Whole, is_number
 from .sources import Source
@@ -62,6 +62,7 @@ class Recording:
 
     def __init__(self, name: str, call: Call):
         self.generators = Generators([*call.generators, *(g for e in call.environments for g in e.generators)])
+        self._states = list(self.generators.states)
         complete()
         self.recorder = Recorder(name, generators=self.generators)
         self.call = call
@@ -146,6 +147,29 @@ class Recording:
             self.needed_exact, self.watch.met = True, None
             self.before.take_out()
             give_exact(self.recorder, frame)
+
+    @contextlib.contextmanager
+    def excusing(self, report: Callable[[str], object]) -> Iterator[None]:
+        """Reports a TypeError instead of raising it, if what the run has changed could be taken back: perhaps C code has raised it,
+        which takes no dynamic numbers or arrays.
+        """
+        try:
+            yield
+        except TypeError as e:
+            if not self._undone():
+                raise
+            report(f"it raised {e!r} for what stands for its numbers or arrays")
+
+    def _undone(self) -> bool:
+        r = self.recorder
+        if self.watch.refusal or r.written or r.grads_written or r.assigned.all or r.flags or r.prints or not r.floats.made:
+            return False
+        if any(state_of(g) != state for g, state in self._states):
+            return False
+        if any(c.key is GROWTH for c in self.before.changes()):
+            return False
+        self.before.undo()
+        return True
 
     def ran_elsewhere(self, ran: Ran) -> bool:
         """True if code has run, other than known one, that the walk had left out: what it changes is not known."""

@@ -150,8 +150,8 @@ class Recording:
 
     @contextlib.contextmanager
     def excusing(self, report: Callable[[str], object]) -> Iterator[None]:
-        """Reports a TypeError instead of raising it, if what the run has changed could be taken back: perhaps C code has raised it,
-        which takes no dynamic numbers or arrays.
+        """Reports a TypeError instead of raising it, if what the run has changed could be taken back. Perhaps it is of C code
+        that takes no dynamic numbers or arrays.
         """
         try:
             yield

@@ -80,3 +80,11 @@ def test_inverse_functions_at_their_ends():
     assert inverse[:4].tolist() == [-INF, INF, -0.0, 0.0] and np.signbit(inverse[2]) and np.isnan(inverse[4:]).all()
     assert tracer.polygamma(1, tensor([0.0, INF])).tolist() == [INF, 0.0]
     assert tracer.polygamma(1, tensor([0.5, 1.0])).tolist() == pytest.approx([math.pi**2 / 2, math.pi**2 / 6])
+
+
+@pytest.mark.parametrize("function", [tracer.any, tracer.all])
+def test_a_test_over_no_axes_is_a_new_tensor(function):
+    x = tensor([True, False])
+    y = function(x, dim=())
+    y[0] = False
+    assert x.tolist() == [True, False] and y.tolist() == [False, False]

@@ -4,6 +4,7 @@ Expectations are PyTorch's.
 """
 
 import copy
+import gc
 import pickle
 import warnings
 import weakref
@@ -527,3 +528,35 @@ def test_forward_hooks_after_errors():
     works.register_forward_hook(lambda m, args, out: calls.append(out.item()), always_call=True)
     works(tensor(2.0))
     assert calls == [None, 2.0]
+
+
+def test_errors_of_forward_hooks_after_errors():
+    class Fails(nn.Module):
+        def forward(self, x):
+            raise ValueError("no")
+
+    def hook(*args):
+        raise KeyError("hook")
+
+    module = Fails()
+    for register in (module.register_forward_hook, hooks.register_module_forward_hook):
+        handle = register(hook, always_call=True)
+        with pytest.warns(UserWarning, match="KeyError"), pytest.raises(ValueError, match="no"):
+            module(tensor(1.0))
+        handle.remove()
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="no"):
+        warnings.simplefilter("error")
+        module(tensor(1.0))
+
+
+def test_a_removed_hook_is_freed():
+    module = nn.Identity()
+    for register in (module.register_forward_hook, hooks.register_module_forward_hook):
+
+        def hook(*args): ...
+
+        known = weakref.ref(hook)
+        register(hook, always_call=True).remove()
+        del hook
+        gc.collect()
+        assert known() is None

@@ -471,6 +471,25 @@ INTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::tracer.TraceWarning")
+def test_code_that_takes_no_dynamic_ints_raises_at_most_once():
+    seen, calls = [], []
+
+    @tracer.trace
+    def f(x, n):
+        seen.append(n)
+        return x * int.bit_length(n)
+
+    for n in (3, 5, 9, 17):
+        try:
+            calls.append(f(vec(), n).tolist() == (vec() * n.bit_length()).tolist())
+        except TypeError:
+            calls.append(None)
+    assert seen == [3, 5, 9, 17]
+    assert calls.count(None) <= 1 and calls[2:] == [True, True]
+    assert "for what stands for its numbers" in f.explain()
+
+
 @pytest.mark.parametrize("name", INTS)
 def test_ints_of_the_run(name):
     def program(trace):

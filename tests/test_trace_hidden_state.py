@@ -54,6 +54,57 @@ def test_a_lock_of_an_object():
     assert g.cache_info().replays == 2
 
 
+class Shared:
+    guard = threading.Lock()
+
+
+def in_argument(x, lock):
+    with lock:
+        return x * 2
+
+
+def in_class(x):
+    with Shared.guard:
+        return x * 2
+
+
+def by_name(x):
+    with getattr(Shared, "guard"):  # noqa: B009
+        return x * 2
+
+
+def by_methods(x, acquire=Shared.guard.acquire, release=Shared.guard.release):
+    acquire()
+    try:
+        return x * 2
+    finally:
+        release()
+
+
+@pytest.mark.parametrize("dtype", [tracer.float32, tracer.int64], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [
+        in_class,
+        by_name,
+        by_methods,
+        lambda x, lock=Shared.guard: in_argument(x, lock),
+        lambda x, locks=(Shared.guard,): in_argument(x, locks[0]),
+        functools.partial(in_argument, lock=Shared.guard),
+    ],
+    ids=["class", "name", "methods", "default", "container", "argument"],
+)
+def test_a_call_waits_for_a_lock_wherever_it_is(function, dtype):
+    f, x, done = tracer.trace(function), tracer.ones(1, dtype=dtype), threading.Event()
+    f(x), f(x)
+    with Shared.guard:
+        thread = threading.Thread(target=lambda: (f(x), done.set()))
+        thread.start()
+        assert not done.wait(0.2)
+    thread.join()
+    assert done.is_set()
+
+
 def test_whether_a_lock_is_taken():
     f = tracer.trace(lambda x: x * 2 if LOCK.locked() else x)
     before = [f(ONE).item(), f(ONE).item()]

@@ -172,7 +172,7 @@ print(failed)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no os.fork, as Windows")
 def test_a_fork_while_another_thread_calls_traced_functions():
     done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=280)
     assert done.stdout.split() == ["0"], done.stderr

@@ -33,10 +33,8 @@ def make_functional_with_buffers(
         state = dict(zip((*names, *buffer_names), (*params, *buffers), strict=True))
         return functional_call(stateless, state, args, kwargs)
 
-    parameters: tuple[Tensor, ...] = tuple(model.parameters())
-    if disable_autograd_tracking:
-        return function, tuple([p.detach() for p in parameters]), tuple(model.buffers())
-    return function, parameters, tuple(model.buffers())
+    parameters = [p.detach() if disable_autograd_tracking else p for p in model.parameters()]
+    return function, tuple(parameters), tuple(model.buffers())
 
 
 def combine_state_for_ensemble(

@@ -21,8 +21,9 @@ OF_LEAVES = frozenset(["_hooks", "_post_hooks", "_node_hooks"])  # the attribute
 class RemovableHandle:
     """Removes a hook: by ``remove()``, or at the end of a ``with`` block."""
 
-    def __init__(self, hooks: OrderedDict[int, Any]):
-        self._number = new_number()
+    def __init__(self, hooks: OrderedDict[int, Any], also: OrderedDict[int, Any] | None = None):
+        """``also``: another table that may have the hook."""
+        self._number, self._also = new_number(), also
         self._hooks = weakref.ref(hooks) if type(hooks) is not OrderedDict else lambda: hooks
 
     @property
@@ -38,6 +39,8 @@ class RemovableHandle:
             if context.recorder is not None and self._number in hooks and self._number < context.recorder.hooks.start:
                 context.recorder.give_up("removes a hook that was registered outside: remove it before the call,")
             hooks.pop(self._number, None)
+        if self._also is not None:
+            self._also.pop(self._number, None)
 
     def __enter__(self) -> RemovableHandle:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -11,6 +10,7 @@ from ..autograd.function import Function
 from ..autograd.hooks import RemovableHandle
 from ..core.context import SPECIAL, context, structure_changed
 from ..core.tensor import Tensor
+from ..core.warning import warn
 
 KINDS = ("forward_pre", "forward", "backward_pre", "backward", "always")
 
@@ -167,8 +167,10 @@ def call(module: Any, args: tuple[Any, ...], kwargs: dict[Any, Any]) -> Any:
         for number, entry in after_errors.items():
             if number in present and not any(entry is known for known in called):
                 hook, with_kwargs = entry
-                with contextlib.suppress(Exception):
+                try:
                     hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
+                except Exception as e:
+                    warn(f"a forward hook with always_call=True raised {e!r} after another error was raised in forward")
         raise
 
 
@@ -236,11 +238,13 @@ class _OnAll(OrderedDict[int, tuple[Callable[..., Any], bool]]):
 _EVERYWHERE = {kind: _OnAll() for kind in KINDS}
 
 
-def _register(kind: str, hook: Callable[..., Any], with_kwargs: bool = False) -> RemovableHandle:
+def _register(kind: str, hook: Callable[..., Any], with_kwargs: bool = False, always: bool = False) -> RemovableHandle:
     if context.recorder is not None:
         context.recorder.give_up("registers a hook on all modules")
-    handle = RemovableHandle(_EVERYWHERE[kind])
-    _EVERYWHERE[kind][handle._number] = hook, with_kwargs
+    handle = RemovableHandle(_EVERYWHERE[kind], _EVERYWHERE["always"] if always else None)
+    _EVERYWHERE[kind][handle._number] = entry = hook, with_kwargs
+    if always:
+        _EVERYWHERE["always"][handle._number] = entry
     return handle
 
 
@@ -256,10 +260,7 @@ def register_module_forward_hook(
 
     ``always_call``: also, with None as the output, if ``forward`` raises an error.
     """
-    handle = _register("forward", hook, with_kwargs)
-    if always_call:
-        _EVERYWHERE["always"][handle._number] = _EVERYWHERE["forward"][handle._number]
-    return handle
+    return _register("forward", hook, with_kwargs, always_call)
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:

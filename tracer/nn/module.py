@@ -171,11 +171,16 @@ class Module(Stateful, Announcing):
 
     # Hooks.
 
-    def __add_hook(self, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool = False) -> RemovableHandle:
+    def __add_hook(
+        self, kind: str, hook: Callable[..., Any], prepend: bool, with_kwargs: bool = False, always: bool = False
+    ) -> RemovableHandle:
         structure_changed()
-        table = hooks.tables(self)[kind]
-        handle = RemovableHandle(table)
-        table[handle._number] = (hook, with_kwargs)
+        tables = hooks.tables(self)
+        table = tables[kind]
+        handle = RemovableHandle(table, tables["always"] if always else None)
+        table[handle._number] = entry = (hook, with_kwargs)
+        if always:
+            tables["always"][handle._number] = entry
         if prepend:
             table.move_to_end(handle._number, last=False)
         return handle
@@ -193,11 +198,7 @@ class Module(Stateful, Announcing):
 
         ``always_call``: also, with None as the output, if ``forward`` raises an error.
         """
-        handle = self.__add_hook("forward", hook, prepend, with_kwargs)
-        if always_call:
-            tables = hooks.tables(self)
-            tables["always"][handle._number] = tables["forward"][handle._number]
-        return handle
+        return self.__add_hook("forward", hook, prepend, with_kwargs, always_call)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_output)`` when the cotangents of the outputs are known; it may return replacements."""

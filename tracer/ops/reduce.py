@@ -169,7 +169,7 @@ def max(input: Tensor, dim: int, keepdim: bool = False) -> Extremum: ...
 def max(input: Tensor, other: Tensor) -> Tensor: ...
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[misc]  # `other` is another name of `dim`
     """The maximum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
-    return _extremum(input, dim, keepdim, P.max_, argmax, pointwise.maximum)
+    return _extremum(input, dim, keepdim, True)
 
 
 @overload
@@ -180,20 +180,21 @@ def min(input: Tensor, dim: int, keepdim: bool = False) -> Extremum: ...
 def min(input: Tensor, other: Tensor) -> Tensor: ...
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:  # type: ignore[misc]  # `other` is another name of `dim`
     """The minimum of all elements; or, along ``dim``, (values, indices); or of two tensors, elementwise."""
-    return _extremum(input, dim, keepdim, P.min_, argmin, pointwise.minimum)
+    return _extremum(input, dim, keepdim, False)
 
 
-def _extremum(input: Tensor, dim: Any, keepdim: bool, amount: Any, position: Any, both: Any) -> Any:
+def _extremum(input: Tensor, dim: Any, keepdim: bool, largest: bool) -> Any:
     if isinstance(dim, Tensor):
         if not isinstance(input, Tensor):
             raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-        return both(input, dim)
+        return pointwise.maximum(input, dim) if largest else pointwise.minimum(input, dim)
     if dim is None:
-        require_elements(amount.name, input, None, (), RuntimeError)
-        return _limit(amount, input, None, False)
+        primitive = P.max_ if largest else P.min_
+        require_elements(primitive.name, input, None, (), RuntimeError)
+        return _limit(primitive, input, None, False)
     if input.ndim == 0:
-        return Extremum(input, position(input, dim))
-    return Extremum(*_values_and_indices(input, dim, keepdim, position is argmax))
+        return Extremum(input, argmax(input, dim) if largest else argmin(input, dim))
+    return Extremum(*_values_and_indices(input, dim, keepdim, largest))
 
 
 @fused(by_numpy=True)
@@ -220,7 +221,7 @@ def _logical(primitive: Any, input: Tensor, dim: Dims, keepdim: bool, of_nothing
         return P.cast(_logical(primitive, pointwise.ne(input, 0), dim, keepdim, of_nothing), dtype="u8")
     x = input if input.dtype is bool_ else pointwise.ne(input, 0)
     if dim is not None and not isinstance(dim, int) and len(dim) == 0:  # unlike sums, over no axes
-        return x
+        return pointwise.clone(x)
     axes = dims(dim, input.ndim)
     if builtins.any(x._data.shape[a] == 0 for a in axes):
         kept = tuple(n for i, n in enumerate(x._data.shape) if i not in axes)

@@ -87,15 +87,14 @@ OF_A_TENSOR = frozenset(ATTRIBUTES)
 class _Registrations:
     """``token`` is another object after a class was registered with an abstract one, on which ``isinstance`` depends."""
 
-    def __init__(self) -> None:
-        self._tokens: dict[object, object] = {}
+    _token: object = None
 
     @property
     def token(self) -> object:
         current = abc.get_cache_token()
-        if current not in self._tokens:
-            self._tokens = {current: current}
-        return self._tokens[current]
+        if current != self._token:
+            self._token = current
+        return self._token
 
 
 REGISTRATIONS = _Registrations()
@@ -109,6 +108,11 @@ class Untraceable(Exception):
 def dictionary_class(x: dict) -> Any:
     """The class written in C whose methods change a dictionary. ``dict``'s do not know the order of an OrderedDict."""
     return collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict
+
+
+def is_lock(x: Any) -> bool:
+    """True for a lock, or one of its methods."""
+    return isinstance(x.__self__ if isinstance(x, types.BuiltinFunctionType) else x, LOCKS)
 
 
 def is_unbound(x: Any) -> bool:

@@ -150,19 +150,21 @@ class Recording:
 
     @contextlib.contextmanager
     def excusing(self, report: Callable[[str], object]) -> Iterator[None]:
-        """Reports a TypeError instead of raising it, if what the run has changed could be taken back. Perhaps it is of C code
-        that takes no dynamic numbers or arrays.
+        """Reports a TypeError of a run with dynamic numbers or arrays, perhaps of C code that accepts none. It is not
+        raised if what the run has changed could be taken back.
         """
         try:
             yield
         except TypeError as e:
-            if not self._undone():
+            if not self.recorder.floats.made:
                 raise
             report(f"it raised {e!r} for what stands for its numbers or arrays")
+            if not self._undone():
+                raise
 
     def _undone(self) -> bool:
         r = self.recorder
-        if self.watch.refusal or r.written or r.grads_written or r.assigned.all or r.flags or r.prints or not r.floats.made:
+        if self.watch.refusal or r.written or r.grads_written or r.assigned.all or r.flags or r.prints:
             return False
         if any(state_of(g) != state for g, state in self._states):
             return False

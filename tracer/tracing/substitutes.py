@@ -34,8 +34,9 @@ _substitutes: dict[int, Any] = {}  # by the id of the original
 _originals: dict[int, Any] = {}  # by the id of the substitute
 # the functions that create substitutes of objects that programs replace
 _made: list[tuple[Any, str, Callable[[str, Any], Any]]] = []
+# modules that may not be imported yet, with the functions that create substitutes of their functions
 _later: list[tuple[str, str, Callable[[Any], Any]]] = []
-_of_arrays: list[Any] = []
+_of_arrays: list[Any] = []  # the substitutes of functions of arrays
 _meanwhile: list[_Place] = []  # of these, while a run is recorded
 _lock = threading.Lock()
 _users: set[object] = set()  # recordings, of all threads

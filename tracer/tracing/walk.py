@@ -47,6 +47,7 @@ from .kinds import (
     Wrapper,
     contents,
     hides_state,
+    is_lock,
     is_static,
     is_unbound,
     items_of,
@@ -204,6 +205,8 @@ class Walk(Findings):
             self._variable(x, out)
         elif isinstance(x, GENERATED) and inspect.getgeneratorstate(x.gen) == inspect.GEN_CREATED:
             self._generated(x, out)
+        elif isinstance(x, LOCKS):
+            self._refuse("it uses a lock", "which each call must take: take it around the call")
         elif isinstance(x, io.StringIO):
             self._refuse("it uses a StringIO from outside", "whose text guards cannot compare: write to it after the call")
         elif isinstance(x, OPAQUE):
@@ -341,13 +344,12 @@ class Walk(Findings):
             self.cells.append((cell, value))
             if value is MISSING:
                 out.append("empty")
-            elif isinstance(value, LOCKS):
-                self._lock()
             elif not isinstance(value, (types.ModuleType, weakref.WeakKeyDictionary)):
                 self._describe(value, out)
 
-    def _lock(self) -> None:
-        self._refuse("it uses a lock", "which each call must take: take it around the call")
+    def _is_unused_lock(self, name: str, value: Any) -> bool:
+        """True for a lock that is an attribute which no code mentions that has run."""
+        return is_lock(value) and self.ran is not None and not self.ran.may_read(name)
 
     def _code(self, code: types.CodeType, space: dict[str, Any], cells: Mapping[str, Any], out: list[Any]) -> None:
         """The names that code looks up, including those of the functions it creates, if they have run."""
@@ -404,8 +406,6 @@ class Walk(Findings):
         """A value that code looks up, with the attributes that it reads."""
         if isinstance(value, types.ModuleType):
             return self._module(value, attributes, is_called, out)
-        if isinstance(value, LOCKS):
-            return self._lock()
         if isinstance(value, type) and is_library(value.__module__) and attributes:
             self.asks_types |= is_strict(".".join((value.__module__, value.__name__, *attributes)))
             self._describe(value, out)
@@ -493,7 +493,8 @@ class Walk(Findings):
                 if not CLASS_NOISE.match(name) and not self._is_slot(base, name, out):
                     self.names.append((space, name, value))
                     out.append(name)
-                    self._describe(value, out)
+                    if not self._is_unused_lock(name, value):
+                        self._describe(value, out)
 
     def _library(self, space: dict[str, Any], out: list[Any]) -> None:
         """A namespace of this package: users' changes to it."""
@@ -563,8 +564,8 @@ class Walk(Findings):
             out.append(name)
             if type(value) in (int, float) and isinstance(x, Announcing):
                 self.numbers.append((vars(x), name, value))
-            if isinstance(value, LOCKS) and self.ran is not None and self.ran.names(frozenset([name])):
-                self._lock()
+            if self._is_unused_lock(name, value):
+                continue
             own = getattr(x, "__dict__", None)
             if not self._is_slot(own if isinstance(own, dict) and name in own else x, name, out):
                 self._describe(value, out)

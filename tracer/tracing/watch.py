@@ -56,6 +56,10 @@ class Ran:
         """True if some of the code mentions one of these."""
         return any(not names.isdisjoint(code.co_names) for code, _ in self.codes.values())
 
+    def may_read(self, name: str) -> bool:
+        """True if some of the code mentions an attribute, or has its name as text."""
+        return any(name in code.co_names or name in code.co_consts for code, _ in self.codes.values())
+
     def grown(self, codes: Sequence[tuple[types.CodeType, dict[str, Any]]], root: Any) -> Ran | None:
         """This with more code; None if none of it is new. ``root`` is the called object."""
         new = {id(code): (code, space) for code, space in codes if id(code) not in self.codes}

@@ -58,8 +58,8 @@ class Op:
     ):
         self.primitive = primitive
         self.operands = tuple(operands)
-        self.attrs = dict(attrs)
-        self.results = tuple([Value(t, self) for t in types])
+        self.attrs = attrs  # shared with operations made from this one: nothing changes it
+        self.results = (Value(types[0], self),) if len(types) == 1 else tuple([Value(t, self) for t in types])
         self.loc = loc
 
     @property
@@ -136,6 +136,14 @@ class Graph:
         return users
 
 
+def free(graph: Graph, *kept: Graph) -> None:
+    """Frees the operations of a graph that nothing needs any more, apart from those of other graphs. An operation and its
+    results refer to each other: otherwise they would wait for the cyclic garbage collector, which takes longer.
+    """
+    for op in set(graph.ops).difference(*[g.ops for g in kept]):
+        op.operands = op.results = ()
+
+
 class Builder:
     """Appends operations to a graph under construction.
 
@@ -200,7 +208,7 @@ class Rewriter:
                 map[v] = v
             return op.results
         operands = [map[v] for v in op.operands]
-        if all(new.type is old.type for new, old in zip(operands, op.operands, strict=True)):
+        if [v.type for v in operands] == [v.type for v in op.operands]:
             # Types that are known are not inferred again.
             results = self.builder.add(op.primitive, operands, op.attrs, [v.type for v in op.results], op.loc)
         else:

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from . import validate
-from .graph import Graph
+from .graph import Graph, free
+from .iterations import assembled, divided
 from .passes.adjoin import adjoin_parts
 from .passes.blocks import block_reductions
 from .passes.canonicalize import canonicalize
@@ -131,15 +132,33 @@ def run(graph: Graph, passes: Sequence[Pass], thorough: bool = True) -> Graph:
     if validate.ENABLED:
         validate.require(graph, passes)
     with collector_paused():
+        before = graph
         for _, after in steps(graph, passes, thorough):
-            graph = after
-    return graph
+            free(before, graph, after)
+            before = after
+    return before
+
+
+def compiled(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    """The graph after ``passes``. Equal parts of a long graph go through all but the last, which names kernels, once."""
+
+    def through(part: Graph, passes: Sequence[Pass], last: Sequence[Pass] = ()) -> Graph:
+        found = divided(part, lambda block: run(block, SIMPLIFY, thorough=False))
+        if found is None:
+            return run(part, (*passes, *last), thorough=False)
+        whole = assembled(part, *found, lambda block: through(block, passes))
+        return run(whole, last, thorough=False) if last else whole
+
+    with collector_paused():
+        return through(graph, passes[:-1], passes[-1:])
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
     """Pauses the cyclic garbage collector: a compiler creates hundreds of thousands of objects and keeps most of them, and the
     collector would traverse them all repeatedly. Not for a thread in the background, beside which the program goes on.
+
+    What exists at the end counts as old, so that the next collection of young objects does not traverse it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -150,4 +169,7 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():  # else the program uses this itself
+                gc.freeze()
+                gc.unfreeze()  # to the oldest generation
             gc.enable()

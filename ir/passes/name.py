@@ -14,19 +14,21 @@ _LONG = 48  # characters
 def name_kernels(graph: Graph) -> Graph:
     rewriter = Rewriter(graph)
     counts: Counter[str] = Counter()
+    bodies: dict[int, Graph] = {}  # equal iterations share them
     for op in graph.ops:
         if op.primitive.kind is not Kind.FUSION:
             rewriter.copy(op)
             continue
         body = op.attrs["body"]
-        name = described(body.ops)
-        named = Graph(f"{name}_{counts[name]}", body.inputs, body.ops, body.outputs, body.updates)
-        counts[name] += 1
+        if id(body) not in bodies:
+            name = described(body.ops)
+            bodies[id(body)] = Graph(f"{name}_{counts[name]}", body.inputs, body.ops, body.outputs, body.updates)
+            counts[name] += 1
         builder = rewriter.builder
         results = builder.add(
             op.primitive,
             [rewriter.map[v] for v in op.operands],
-            {**op.attrs, "body": named},
+            {**op.attrs, "body": bodies[id(body)]},
             [v.type for v in op.results],
             op.loc,
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..graph import Graph, Op, Rewriter, Value
+from ..graph import Graph, Op, Rewriter, Value, free
 from ..ops import add, full, pad, slice_, slice_update
 from ..regions import History, Noted, Region, attributes, extents, inside, part_of, region_of, whole
 
@@ -27,7 +27,10 @@ _SMALL = 4  # a part has at most one of this many elements
 def simplify_slices(graph: Graph) -> Graph:
     if not any(op.primitive in (slice_, slice_update, pad) for op in graph.ops):
         return graph
-    return _without_overwritten(_Slices(graph).run())
+    between = _Slices(graph).run()
+    after = _without_overwritten(between)
+    free(between, graph, after)
+    return after
 
 
 @dataclass(eq=False)

@@ -104,7 +104,7 @@ def _program(
 
 def plan(graph: Graph, device: Device) -> Plan:
     """The plan of a graph for a device."""
-    return lay_out(pipeline.run(graph, pipeline.COMPILE_FOR_GRIDS, thorough=False), device.kernels)
+    return lay_out(pipeline.compiled(graph, pipeline.COMPILE_FOR_GRIDS), device.kernels)
 
 
 def _compiled(graph: Graph, device: Device) -> DeviceProgram:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...ir import pipeline, validate
-from ...ir.graph import Graph, Value
+from ...ir.graph import Graph, Value, free
 from ...ir.location import origin_of
+from ...ir.ops import fusion
 from ..compiler import cache
 from .plan import Plan, from_bytes, to_bytes
 
@@ -31,13 +32,17 @@ def planned(graph: Graph) -> Plan:
                 return from_bytes(data)
         from .layout import lay_out  # imports the code generator: only when something is compiled
 
-        fused = pipeline.run(graph, pipeline.COMPILE, thorough=False)
+        fused = pipeline.compiled(graph, pipeline.COMPILE)
         plan = lay_out(fused)
         if validate.ENABLED:
             from .validate import require
 
             require(fused, plan)
         cache.write(name, to_bytes(plan))
+        for op in fused.ops:
+            if op.primitive is fusion:
+                free(op.attrs["body"])
+        free(fused, graph)
     return plan
 
 

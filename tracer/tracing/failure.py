@@ -120,7 +120,7 @@ def _of_kernel(kind: StepKind, graph: Graph | Builder) -> tuple[str, str] | None
 
     if isinstance(graph, Graph):
         with contextlib.suppress(Exception):
-            for op in pipeline.run(graph, pipeline.COMPILE, thorough=False).ops:
+            for op in pipeline.compiled(graph, pipeline.COMPILE).ops:
                 if op.primitive is fusion and kind.name == f"@{op.attrs['body'].name}":
                     return _named(op)
     return next((_named(op) for op in graph.ops if op.primitive.name == kind.name), None)

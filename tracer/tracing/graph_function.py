@@ -58,7 +58,7 @@ class Executable:
     @cached_property
     def fused(self) -> Graph:
         """The compiled graph."""
-        return pipeline.run(self.graph, pipeline.COMPILE, thorough=False)
+        return pipeline.compiled(self.graph, pipeline.COMPILE)
 
     @cached_property
     def called(self) -> Caller | None:

@@ -82,6 +82,17 @@ def rows_written(n: int) -> Program:
     return f, (tracer.ones(n, n),)
 
 
+def history(n: int) -> Program:
+    def f(x, h):
+        rows = tracer.zeros_like(x)
+        for t in range(n):
+            h = (h * 0.9 + x[t] * 0.1).tanh()
+            rows[t] = h
+        return rows
+
+    return f, (tracer.ones(n, 64), tracer.ones(64))
+
+
 def diagonal_read(n: int) -> Program:
     def f(x):
         total = 0
@@ -134,6 +145,7 @@ PROGRAMS = (
     (products, 20),
     (items_written, 20),
     (rows_written, 20),
+    (history, 200),
     (diagonal_read, 20),
     (stacked, 40),
     (added, 40),

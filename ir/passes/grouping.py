@@ -499,9 +499,10 @@ def _merge(a: Group, b: Group) -> Group | None:
     b.domain, b.axes = shared
     b.ops += a.ops
     for memory, regions in a.writes.items():
-        there = b.writes.setdefault(memory, Noted())
-        for region in regions.notes():
-            there.add(region, region)
+        few, many = sorted((regions, b.writes.get(memory, Noted())), key=len)
+        for region in few.notes():
+            many.add(region, region)
+        b.writes[memory] = many
     a.ops = []
     a.into = b
     return b

@@ -128,7 +128,73 @@ def detached_and_shown(p, q, x):
     return y.detach(), y
 
 
+def a_parameter_of_its_own(p, q, x):
+    w = nn.Parameter(tracer.empty(3, dtype=x.dtype))
+    nn.init.constant_(w, 0.5)
+    (w * x).square().sum().backward()
+    return w.grad, w.detach()
+
+
+def a_model_of_its_own(p, q, x):
+    model = nn.Linear(3, 2, dtype=x.dtype)
+    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 0.25)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (model(x) - 1).square().sum().backward()
+        optimizer.step()
+    return tuple(parameter.detach() for parameter in model.parameters())
+
+
+def a_buffer_of_its_own(p, q, x):
+    b = nn.Buffer(x * 2)
+    b.add_(1)
+    return b * x
+
+
+def a_parameter_changes(p, q, x):
+    w = x * 1
+    parameter = nn.Parameter(w, requires_grad=False)
+    parameter.add_(1)
+    return w * 2
+
+
+def the_data_of_a_parameter_changes(p, q, x):
+    w = x * 1
+    parameter = nn.Parameter(w)
+    w.mul_(3)
+    return (parameter * x).detach()
+
+
+def the_data_of_a_variable_changes(p, q, x):
+    w = x * 1
+    v = tracer.autograd.Variable(w)
+    w[1:] = 0.5
+    v.mul_(2)
+    return v * x, v.sum()
+
+
+def a_tensor_of_a_class_changes(p, q, x):
+    w = x * 1
+    t = tracer.Tensor._make_subclass(tracer.Tensor, w)
+    t[0] = 7
+    w.add_(1)
+    return w * x, t + 0
+
+
 # Run eagerly, because the assigned memory has two names; and forbidden effects on it.
+
+
+def a_parameter_of_an_argument(p, q, x):
+    w = nn.Parameter(x, requires_grad=False)
+    w.mul_(2)
+    return w + 0
+
+
+def a_parameter_beside_its_data(p, q, x):
+    w = x * 2
+    return w, nn.Parameter(w, requires_grad=False)
 
 
 def changed_with_two_names(p, q, x):
@@ -179,6 +245,12 @@ COMPILED = [
     fitted,
     detached_of_a_hooked,
     detached_and_shown,
+    a_parameter_of_its_own,
+    a_model_of_its_own,
+    a_buffer_of_its_own,
+    a_parameter_changes,
+    the_data_of_a_variable_changes,
+    a_tensor_of_a_class_changes,
 ]
 NOT_COMPILED = [
     memory_of_another_tensor,
@@ -187,6 +259,9 @@ NOT_COMPILED = [
     an_old_view_changes,
     a_new_view_is_returned,
     one_for_two,
+    a_parameter_of_an_argument,
+    a_parameter_beside_its_data,
+    the_data_of_a_parameter_changes,
 ]
 
 

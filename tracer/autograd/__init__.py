@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from ..core.attributes import separate
 from ..core.context import context
 from ..core.device import beside, moved
 from ..core.size import Size
@@ -78,8 +79,7 @@ class Variable(metaclass=_IsTensor):
     _execution_engine = _Engine()
 
     def __new__(cls, data: Tensor, requires_grad: bool = False) -> Any:
-        out = data.detach()
-        out._view = None
+        out = separate(data.detach(), data)
         return out.requires_grad_() if requires_grad else out
 
 

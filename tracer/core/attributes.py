@@ -136,9 +136,21 @@ def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
 
 def _make_subclass(cls: type[Tensor], data: Tensor, require_grad: bool = False) -> Tensor:
     """A leaf of a class on the memory of ``data``, without a call of ``__init__``: for ``__new__`` of subclasses."""
-    out = _as_subclass(data.detach(), cls)
-    out._view = None
+    out = separate(_as_subclass(data.detach(), cls), data)
     return out.requires_grad_() if require_grad else out
+
+
+def separate(out: Tensor, data: Tensor) -> Tensor:
+    """Makes ``out``, which has the memory of ``data``, a tensor that is no view of it. Returns it."""
+    from ..ir.ops import detach
+
+    recorder = context.recorder
+    if recorder is not None:
+        if not recorder.knows(out):
+            recorder.record(detach, (data,), {}, out)
+        recorder.assigned.share(out, data)
+    out._view = None
+    return out
 
 
 def _apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.attributes import separate
 from ..core.tensor import Tensor
 from ..ir.types import DType
 from ..ops import create
@@ -29,6 +30,7 @@ class Parameter(Tensor):
         self._counter = source._changes()
         if requires_grad and not (source.is_floating_point() or source.is_complex()):
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        separate(self, source)
         self._requires_grad = requires_grad
 
     def __repr__(self) -> str:
@@ -44,6 +46,7 @@ class Buffer(Tensor):
         source = _source("Buffer", data)
         self._data = source._data
         self._counter = source._changes()
+        separate(self, source)
         self.persistent = persistent
 
 

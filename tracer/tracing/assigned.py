@@ -1,4 +1,5 @@
-"""``t.data = other`` in a run: a tensor made outside gets memory that the run has allocated, or another tensor's memory.
+"""``t.data = other`` in a run: a tensor made outside gets memory that the run has allocated, or another tensor's memory. A
+parameter also has the memory of another tensor, and is no view of it.
 
 The graph has only values. So the assigned tensor has the other's value from then on, and a replay gives it the memory at
 the end. While both exist, what is written to one of them is the value of both; if autograd follows that, or the other one was
@@ -49,6 +50,10 @@ class Assignments:
         self._left.setdefault(id(t), before)
         self.all[id(t)] = Assigned(weakref.ref(t), weakref.ref(value._root()))
 
+    def share(self, t: Tensor, data: Tensor) -> None:
+        """``t``, a new tensor, has the memory of ``data`` and is no view of it."""
+        self.all[id(t)] = Assigned(weakref.ref(t), weakref.ref(data._root()))
+
     def left(self, t: Tensor) -> Value | None:
         """The value that the memory has that ``t`` had when the run began; None if it still has it."""
         return self._left[id(t)] if self.has(t) else None
@@ -70,7 +75,9 @@ class Assignments:
         for other in self._other_names(root):
             alike = is_same_memory(root._data, other._data)
             if followed or not alike or not (recorder.is_new(other) or self.has(other)):
-                return "changes memory that has two names since an assignment to .data: assign a clone()"
+                return (
+                    "changes the memory of two tensors, neither a view of the other (nn.Parameter(x), .data = x): use x.clone()"
+                )
         return ""
 
     def wrote(self, recorder: Recorder, root: Tensor, v: Value) -> None:
@@ -117,7 +124,9 @@ def assigned(recorder: Recorder, results: Results) -> list[NewMemory]:
     everything = [(t, x.root()) for x in recorder.assigned.all.values() if (t := x.tensor()) is not None]
     for t, other in everything:
         if other is not None and (recorder.is_new(t) or not is_same_memory(t._data, other._data) or other is t):
-            raise Unreplayable("it assigns memory to .data that has another name: assign a clone()")
+            raise Unreplayable(
+                "two tensors have the same memory, neither a view of the other (nn.Parameter(x), .data = x): use x.clone()"
+            )
         if recorder.is_new(t):
             continue
         if not t._data.flags.c_contiguous:

@@ -26,6 +26,7 @@ from .interp import EVALUATE
 from .ops import broadcast, check_index, constant, full
 from .ops.source import encode
 from .passes.dce import dce
+from .passes.fold import fold
 from .primitive import Kind
 
 _LONG = 8000  # operations of a graph that is divided
@@ -64,7 +65,7 @@ def divided(graph: Graph, simplify: Callable[[Graph], Graph]) -> tuple[list[Call
     """
     if len(graph.ops) < _LONG:
         return None
-    graph = dce(graph)
+    graph = dce(fold(graph))
     repeated = _constants(graph)
     ops = [op for op in graph.ops if op not in repeated]
     if len(ops) < _LONG:

@@ -1,10 +1,15 @@
 """Passes: their rewrites, as text before and after."""
 
+import gc
+
 import numpy as np
 import pytest
 
+import tracer
 from tracer.ir import pipeline
+from tracer.ir.graph import Op
 from tracer.ir.interp import evaluate
+from tracer.ir.ops import fusion
 from tracer.ir.parse import parse_graph
 from tracer.ir.passes.canonicalize import canonicalize
 from tracer.ir.passes.cse import cse
@@ -324,3 +329,29 @@ func @f(%x: f32[3000,6], %c: f32[3000]) -> f32[6] {
     assert [op.primitive.name for op in second.attrs["body"].ops] == ["sum", "sqrt"]
     x, c = np.ones((3000, 6), np.float32), np.full(3000, 2, np.float32)
     np.testing.assert_allclose(evaluate(after, x, c)[0], evaluate(graph, x, c)[0], rtol=1e-6)
+
+
+def test_operations_of_passes_are_freed_at_once():
+    """Without the cyclic garbage collector: an operation and its results refer to each other."""
+
+    def f(x):
+        for k in range(40):
+            x = tracer.cat([x[1:] * 2.0, x[:1] + k]).sin() + 0.0
+        return x
+
+    def operations():
+        return sum(type(x) is Op for x in gc.get_objects())
+
+    traced = tracer.trace(f)
+    traced(tracer.ones(8))
+    (graph,) = traced.graphs()
+    pipeline.run(graph, pipeline.COMPILE)  # fills caches
+    gc.collect()
+    gc.disable()
+    try:
+        before = operations()
+        after = pipeline.run(graph, pipeline.COMPILE, thorough=False)
+        kept = len(after.ops) + sum(len(op.attrs["body"].ops) for op in after.ops if op.primitive is fusion)
+        assert operations() - before - kept < len(graph.ops) / 2
+    finally:
+        gc.enable()

@@ -46,6 +46,8 @@ from .verify import VerifyError, verify
 
 Pass = Callable[[Graph], Graph]
 
+_MANY = 100_000  # young objects: a collection would traverse them for nothing
+
 SIMPLIFY: tuple[Pass, ...] = (
     dce,  # first: a recorded graph has many operations that no output needs, and every later pass is linear in the graph
     canonicalize,  # before fold and cse: equal expressions must have equal form to be found
@@ -158,7 +160,7 @@ def collector_paused() -> Iterator[None]:
     """Pauses the cyclic garbage collector: a compiler creates hundreds of thousands of objects and keeps most of them, and the
     collector would traverse them all repeatedly. Not for a thread in the background, beside which the program goes on.
 
-    What exists at the end counts as old, so that the next collection of young objects does not traverse it.
+    If many objects were created, they count as old at the end, so that the next collections do not traverse them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -169,7 +171,8 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            if not gc.get_freeze_count():  # else the program uses this itself
+            # Frozen objects are those of a program that does this itself; counting them takes a time for each.
+            if gc.get_count()[0] > _MANY and not gc.get_freeze_count():
                 gc.freeze()
                 gc.unfreeze()  # to the oldest generation
             gc.enable()

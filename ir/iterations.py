@@ -36,6 +36,7 @@ _WINDOW = 12  # operations that are compared to find periods
 _APART = 10  # at most one of this many operations of an iteration differs from those of others
 _NEAR = 8  # movements between a value and the stored one
 _TRIES = 6  # loops that are examined
+_PASSED = 2**26  # bytes of a block's values that are computed before it, or read after it: they exist together
 _SMALL = 2**16  # elements of a constant
 
 
@@ -339,7 +340,10 @@ class _Division:
         self.offset = {op: i % self.size for i, op in enumerate(ops[self.start : self.end])}
         self.before = self._computed_before(different)
         self.after = self._computed_after([o for o in different if o not in self.before])
-        if (len(self.before) + len(self.after)) * _APART > self.size:
+        apart = self.before | self.after
+        passed = {v for o in self.before for v in ops[self.start + o].results}
+        passed |= {v for o in self.after for v in ops[self.start + o].operands if self._is_kept(v, apart)}
+        if len(apart) * _APART > self.size or sum(v.type.nbytes for v in passed) > _PASSED:
             raise _DifferError
 
     def _rotation(self, loop: _Loop) -> int:
@@ -359,6 +363,10 @@ class _Division:
 
     def _instances(self, o: int) -> Sequence[Op]:
         return self.ops[self.start + o : self.end : self.size]
+
+    def _is_kept(self, v: Value, apart: set[int]) -> bool:
+        """True if a block computes the value."""
+        return v.op in self.offset and self.offset[v.op] not in apart
 
     def _computed_before(self, different: list[int]) -> set[int]:
         """Those of some operations of a block that need nothing of the loop."""

@@ -29,8 +29,9 @@ def drift(u, c):
 
 def read(u, c):
     """Each iteration reads another row."""
-    for row in c.reshape(N, -1):
-        u = (u * 0.5 + row.sum()).tanh()
+    rows = c.reshape(N, -1)
+    for t in range(N):
+        u = (u * 0.5 + rows[t].sum()).tanh()
     return u
 
 
@@ -356,6 +357,15 @@ def test_iterations_that_differ_are_not_divided():
     graph = recorded(triangle, *arguments(triangle, "f8"))
     check(graph, 1e-10)
     assert iterations.divided(graph, lambda g: pipeline.run(g, pipeline.SIMPLIFY)) is None
+
+
+@pytest.mark.parametrize("f", [read, written], ids=lambda f: f.__name__)
+def test_large_values_that_would_exist_together_are_not_divided(f, monkeypatch):
+    graph = recorded(f, *arguments(f, "f8"))
+    simplify = lambda g: pipeline.run(g, pipeline.SIMPLIFY)
+    assert iterations.divided(graph, simplify) is not None
+    monkeypatch.setattr(iterations, "_PASSED", 64)
+    assert iterations.divided(graph, simplify) is None
 
 
 def test_short_graphs_are_not_divided(monkeypatch):

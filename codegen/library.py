@@ -141,13 +141,15 @@ def _scatter_reduce(low: Lowering, op: Op, out: Array) -> Kernel:
 def _set_at(low: Lowering, op: Op, out: Array) -> Kernel:
     """Writes ``v`` into the result, whose memory is that of ``x``. The index has been checked; it is clipped to be safe."""
     (_, v, where), y, axis = op.operands, op.result, op.attrs["axis"]
-    position = low.let(f"minimum(maximum(i64({low.value(where, ())}), 0), {low.param(y.shape[axis] - 1)})")
+    last = low.param(y.shape[axis] - v.shape[axis])
+    first = low.let(f"minimum(maximum(i64({low.value(where, ())}), 0), {last})")
     split = next((a for a, n in enumerate(v.shape) if n != 1), None)
     others = [a for a in range(len(v.shape)) if a != split]
     with low.loop(Loop("i0", "start", "stop")), low.loops(others, v) as variables:
         names = dict(zip(others, variables, strict=True))
         index = tuple("i0" if a == split else names[a] for a in range(len(v.shape)))
-        place = low.offset(y, (*index[:axis], position, *index[axis:]))
+        position = first if v.shape[axis] == 1 else low.let(f"{first} + {index[axis]}")
+        place = low.offset(y, (*index[:axis], position, *index[axis + 1 :]))
         low.scopes[-1].body.append(Store(out.name, place, low.value(v, index)))
     return low.finish(1 if split is None else v.shape[split])
 

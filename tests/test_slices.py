@@ -97,11 +97,10 @@ def slice_programs(draw):
                 current[k] = ops.slice_update(current[k], v, **attributes(region))
                 if draw(st.booleans()):
                     old.append(v)
-            elif action == "place":  # a row or a column at a position that is data
-                axis = draw(st.integers(0, 1))
+            elif action == "place":  # rows or columns at a position that is data
+                axis, n = draw(st.integers(0, 1)), draw(st.integers(1, 2))
                 at = ops.slice_(position, starts=(axis,), stops=(axis + 1,), steps=(1,))
-                shape = (1, COLUMNS) if axis == 0 else (ROWS, 1)
-                v = ops.reshape(read(shape), shape=(max(shape),))
+                v = read((n, COLUMNS) if axis == 0 else (ROWS, n))
                 current[k] = ops.set_at(current[k], v, ops.reshape(at, shape=()), axis=axis)
             elif action == "keep":
                 old.append(ops.slice_(current[k], **attributes(draw(regions()))))
@@ -122,7 +121,7 @@ def slice_programs(draw):
 
 def inputs_of(graph):
     rng = np.random.default_rng(0)
-    return [rng.integers(0, ROWS, 2) if v.name == "position" else rng.integers(-9, 10, v.shape) for v in graph.inputs]
+    return [rng.integers(0, ROWS - 1, 2) if v.name == "position" else rng.integers(-9, 10, v.shape) for v in graph.inputs]
 
 
 @settings(max_examples=300, deadline=None)

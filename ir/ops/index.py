@@ -10,8 +10,8 @@ import numpy as np
 from ..primitive import Kind, primitive
 from ..types import TensorType, float64
 from .elementwise import add, cast, div, eq, mul, sub, where
-from .movement import zeros
-from .source import full
+from .movement import broadcast, zeros
+from .source import full, iota
 from .summation import added_at, rows_added_at
 
 
@@ -86,23 +86,31 @@ index_add = primitive(
     defaults={"wide": False},
 )
 
-# set_at: x with x[a..., index, b...] replaced by v[a..., b...], the index in place of `axis`. A program writes v directly into
-# the memory of x.
+# set_at: x with x[a..., index : index + n, b...] replaced by v, whose extent along `axis` is n. A program writes v directly
+# into the memory of x.
 
 
 def _infer_set_at(x: TensorType, v: TensorType, index: TensorType, axis: int) -> TensorType:
     _integers(index)
     if not 0 <= axis < x.rank:
         raise IndexError(f"axis {axis} does not fit {x}")
-    if index.rank or v != x.with_shape(x.shape[:axis] + x.shape[axis + 1 :]):
+    n = v.shape[axis] if v.rank == x.rank else 0
+    if index.rank or not 0 < n <= x.shape[axis] or v != x.with_shape((*x.shape[:axis], n, *x.shape[axis + 1 :])):
         raise RuntimeError(f"{v} and index {index} do not fit {x} at axis {axis}")
     return x
 
 
 def _set_at(x: Any, v: Any, index: Any, axis: int) -> np.ndarray:
-    y = np.array(x)
-    np.moveaxis(y, axis, 0)[_check(index, y.shape[axis], axis)] = v
+    y, n = np.array(x), v.shape[axis]
+    at = int(_check(index, y.shape[axis] - n + 1, axis))
+    np.moveaxis(y, axis, 0)[at : at + n] = np.moveaxis(np.asarray(v), axis, 0)
     return y
+
+
+def elements_at(x: Any, index: Any, axis: int, n: int) -> Any:
+    """The ``n`` slices of ``x`` along an axis from a computed index on."""
+    first = broadcast(cast(index, dtype="i64"), shape=(n,), axes=())
+    return index_select(x, first if n == 1 else add(first, iota(shape=(n,), axis=0, dtype="i64")), axis=axis)
 
 
 set_at = primitive(
@@ -114,7 +122,7 @@ set_at = primitive(
     impl=_set_at,
     vjp=(
         lambda g, v_type, index, axis: set_at(g, zeros(v_type), index, axis=axis),
-        lambda g, index, axis: index_select(g, index, axis=axis),
+        lambda g, v_type, index, axis: elements_at(g, index, axis, v_type.shape[axis]),
         None,
     ),
 )

@@ -108,6 +108,8 @@ def _is_inference(self: Tensor) -> bool:
 def storage_offset(self: Tensor) -> int:
     """The offset of the first element in the base's memory, in elements."""
     not_in_traces(self, "reads the offset of a tensor made outside in its memory")
+    if context.recorder is not None:
+        context.recorder.movings.read_offset(context.recorder, self)
     start, root = self._address(), self._root()
     if self._data.size and "_data" in vars(self) and not np.may_share_memory(self._data, root._data):
         return 0  # no shared memory: one of them was given other data

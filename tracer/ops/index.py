@@ -18,12 +18,12 @@ from ..core.warning import warn
 from ..ir import ops as P
 from ..ir.interp import current, selection
 from ..ir.types import bool_, int32, int64, uint8
-from ..tracing.moving import is_computed, view_at
+from ..tracing.moving import distance, is_computed, recorder_for, view_at
 from ..tracing.scalars import RuntimeInt
 from . import direct
 from .common import one_dim, to_dtype
 from .inquiry import as_number, filling
-from .shape import reshape
+from .shape import part, reshape, slice_at
 
 if TYPE_CHECKING:
     from ..tracing.recorder import Recorder
@@ -252,6 +252,9 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     Numbers, slices, None and Ellipsis give a view, all others a copy. If the sequences and tensors are not adjacent, their
     axes come first in the result. Raises IndexError as PyTorch does.
     """
+    recorder = context.recorder
+    if recorder is not None and (moving := at_computed(recorder, input, index)) is not None:
+        return moving
     tokens = _plain(index)
     if tokens is not None:
         view = _view_by(input._data.shape, tokens)
@@ -259,8 +262,6 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         return current().bind(primitive, (input,), attrs)  # type: ignore[no-any-return]
     if (picked := direct.read(input, index)) is not None:
         return picked
-    if context.recorder is not None and (moving := _at_computed(context.recorder, input, index)) is not None:
-        return moving
     part, tensors = chosen(input, index)
     if not tensors:
         return P.reshape(input, shape=input._data.shape) if part is input else part  # x[:] is a new view
@@ -290,27 +291,83 @@ def is_computed_number(item: Any) -> bool:
     )
 
 
-def _at_computed(recorder: Recorder, x: Tensor, index: Any) -> Tensor | None:
-    """The view by an index with numbers, slices, None, Ellipsis, and tensors of one integer that a recorded run computes: they
-    are not read. None for other indices.
+def _is_computed(item: Any) -> bool:
+    """True for a number or a tensor of one integer of a recorded run, and for a slice between two of them. With one such bound,
+    a slice has another length in each call.
+    """
+    if type(item) is slice:
+        return item.step in (None, 1) and _is_computed(item.start) and _is_computed(item.stop)
+    return type(item) is RuntimeInt or is_computed_number(item)
+
+
+def at_computed(recorder: Recorder, x: Tensor, index: Any) -> Tensor | None:
+    """The view by an index with numbers, slices, None and Ellipsis, of which some are numbers or tensors of a recorded run, or
+    slices with such bounds: these are not read. None for other indices.
     """
     items = list(index) if type(index) is tuple else [index]
-    computed = [is_computed_number(item) for item in items]
+    computed = [_is_computed(item) for item in items]
     plain = [slice(None) if is_one else item for item, is_one in zip(items, computed, strict=True)]
-    if not any(computed) or type(x) is not Tensor or (tokens := _plain(tuple(plain))) is None:
+    if not any(computed) or recorder_for(x) is None or (tokens := _plain(tuple(plain))) is None:
         return None
     view = _view_by(x._data.shape, tokens)  # raises IndexError for too many items
-    rest, axis = _rest(x._data.shape, plain), 0
-    axes: list[tuple[int, Tensor]] = []  # of the view without the computed numbers
+    rest, axis, dim = _rest(x._data.shape, plain), 0, 0
+    places: list[tuple[int, int, Any]] = []  # the axis of the view without the computed items, that of x, and the item
     for item, is_one in zip(items, computed, strict=True):
         if is_one:
-            axes.append((axis, item))
-        axis += rest if item is ... else not isinstance(item, int) or is_one
-    part = x if view is None else view[0](x, **view[1])
-    for axis, item in reversed(axes):
-        extent = part._data.shape[axis]
-        part = view_at(recorder, part, axis, to_dtype(_wrapped(item, extent, axis), int64))
-    return part
+            places.append((axis, dim, item))
+        axis += rest if item is ... else is_one or not isinstance(item, int)
+        dim += rest if item is ... else item is not None
+    found: Tensor | None = x if view is None else view[0](x, **view[1])
+    for axis, dim, item in reversed(places):
+        if found is not None:
+            found = _moved(recorder, found, axis, dim, item)
+    return P.reshape(x, shape=x._data.shape) if found is x else found
+
+
+def _moved(recorder: Recorder, x: Tensor, axis: int, dim: int, item: Any) -> Tensor | None:
+    """The view of ``x`` by one computed item, at an axis that is ``dim`` in messages; None if the item must be read."""
+    extent = x._data.shape[axis]
+    if isinstance(item, Tensor):
+        return view_at(recorder, x, axis, to_dtype(_wrapped(item, extent, dim), int64))
+    if type(item) is slice:
+        return _range(recorder, x, axis, item)
+    at = recorder.floats.apply(_position, (item, extent, dim))
+    return view_at(recorder, x, axis, at) if type(at) is RuntimeInt else slice_at(x, axis, at)
+
+
+def _range(recorder: Recorder, x: Tensor, axis: int, item: slice) -> Tensor | None:
+    """The view by a slice with computed bounds, if the number of elements is the same in each call; otherwise None."""
+    extent = x._data.shape[axis]
+    if isinstance(item.start, Tensor) or isinstance(item.stop, Tensor):
+        length = distance(recorder, item.start, item.stop)
+        if length is None or not 0 < length <= extent:
+            return None
+        if not P.eq(P.minimum(P.maximum(item.start, 0), extent - length), item.start):  # not all in range
+            return None
+        return view_at(recorder, x, axis, to_dtype(item.start, int64), length)
+    bounds = (item.start, item.stop, extent)
+    length = recorder.floats.apply(_length, bounds, decides=True)
+    start = recorder.floats.apply(_start, bounds) if 0 < length < extent else 0
+    if type(start) is not RuntimeInt:
+        return part(x, axis, start, start + length)
+    return view_at(recorder, x, axis, start, length)
+
+
+# What replays compute again for numbers of a call.
+
+
+def _position(n: int, extent: int, dim: int) -> int:
+    if not -extent <= n < extent:
+        raise IndexError(f"index {n} is out of bounds for dimension {dim} with size {extent}")
+    return n % extent
+
+
+def _start(start: int, stop: int, extent: int) -> int:
+    return slice(start, stop).indices(extent)[0]
+
+
+def _length(start: int, stop: int, extent: int) -> int:
+    return len(range(*slice(start, stop).indices(extent)))
 
 
 def _advanced(x: Tensor, tensors: dict[int, Tensor]) -> Tensor:

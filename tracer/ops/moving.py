@@ -407,6 +407,8 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
         raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(strides)}")
     if any(n < 0 for n in sizes):
         raise RuntimeError(f"as_strided: sizes must not be negative, got sizes: {list(sizes)}")
+    if context.recorder is not None:
+        context.recorder.movings.read_offset(context.recorder, input)
     memory, itemsize = _memory(input), input.element_size()
     start = (input._address() - memory._address()) // itemsize
     offset = start if storage_offset is None else int(storage_offset)

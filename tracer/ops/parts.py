@@ -9,6 +9,8 @@ from typing import Any
 from ..core.eager import slices
 from ..core.tensor import Tensor
 from ..core.views import one_of_several
+from ..tracing.moving import recorder_for, view_at
+from ..tracing.scalars import RuntimeInt
 from .common import one_dim
 from .shape import narrow, region_at, slice_at
 
@@ -31,7 +33,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return one_of_several(slices(input, axis, [region_at(size, axis, i) for i in range(size[axis])]))
 
 
-def select(input: Tensor, dim: int, index: int) -> Tensor:
+def select(input: Tensor, dim: int, index: RuntimeInt | int) -> Tensor:
     """The slice at ``index`` along ``dim``, a view."""
     if input.ndim == 0:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
@@ -39,7 +41,10 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     extent = input._data.shape[axis]
     if not -extent <= index < extent:
         raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}")
-    return slice_at(input, axis, index % extent)
+    position = index % extent
+    if type(position) is RuntimeInt and (recorder := recorder_for(input)) is not None:
+        return view_at(recorder, input, axis, position)
+    return slice_at(input, axis, position)
 
 
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:

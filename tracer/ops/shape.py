@@ -15,6 +15,8 @@ from ..core.tensor import Tensor
 from ..core.views import LazyView, one_of_several
 from ..ir import ops as P
 from ..ir.types import DType
+from ..tracing.moving import recorder_for, view_at
+from ..tracing.scalars import RuntimeInt
 from . import direct
 from .common import Dims, dims, element, one_dim, result_dtype, to_dtype
 from .inquiry import fitting
@@ -379,7 +381,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     return split(input, list(split_sizes), dim)
 
 
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: RuntimeInt | int, length: int) -> Tensor:
     """``length`` elements from ``start`` along ``dim``, a view."""
     if input.ndim == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
@@ -387,16 +389,18 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
         raise RuntimeError("start must be an 0-dim integral Tensor.")
     axis = one_dim(dim, input.ndim)
     extent = input._data.shape[axis]
-    start = int(start)
-    if -extent <= start < 0:
-        start += extent
+    begin: Any = int(start) if isinstance(start, Tensor) else start
+    if -extent <= begin < 0:
+        begin += extent
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
-    if start < 0 or start > extent:
-        raise IndexError(f"start out of range (expected to be in range of [-{extent}, {extent}], but got {start})")
-    if start + length > extent:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({extent}).")
-    return part(input, axis, start, start + length)
+    if begin < 0 or begin > extent:
+        raise IndexError(f"start out of range (expected to be in range of [-{extent}, {extent}], but got {begin})")
+    if begin + length > extent:
+        raise RuntimeError(f"start ({begin}) + length ({length}) exceeds dimension size ({extent}).")
+    if type(begin) is RuntimeInt and length and (recorder := recorder_for(input)) is not None:
+        return view_at(recorder, input, axis, begin, index(length))
+    return part(input, axis, index(begin), index(begin + length))
 
 
 def flip(input: Tensor, *dims: Any) -> Tensor:

@@ -24,6 +24,7 @@ from .create import tensor
 from .index import (
     _item,
     _wrapped,
+    at_computed,
     chosen,
     gather,
     getitem,
@@ -461,7 +462,10 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a tracer.{input.dtype.ctype}Tensor: write a tensor or a number")
-    if context.recorder is not None and not input.requires_grad and not (isinstance(value, Tensor) and value.requires_grad):
+    recorder = context.recorder
+    if recorder is not None and (input.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
+        recorder = None  # positions are read
+    if recorder is not None:
         found = _at_a_number(input, index, value if isinstance(value, Tensor) else None)
         if found is not None:
             part, tensors = chosen(input, found)
@@ -472,12 +476,14 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
             else:
                 v = typed(stored(value.item() if isinstance(value, np.generic) else value, part.dtype), part.dtype)
             v = reshape(v, v._data.shape[max(0, v.ndim - len(shape)) :])
-            part._become(P.set_at(part, expand(v, shape), reshape(to_dtype(at, int64), ()), axis=axis), partly=True)
+            v = reshape(expand(v, shape), (*shape[:axis], 1, *shape[axis:]))
+            part._become(P.set_at(part, v, reshape(to_dtype(at, int64), ()), axis=axis), partly=True)
             return
-    if isinstance(value, Tensor) and _is_there(value, input, index) and may_change_untracked(input):
+    moving = None if recorder is None else at_computed(recorder, input, index)
+    if isinstance(value, Tensor) and _is_there(value, input, index, moving) and may_change_untracked(input):
         input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
         return
-    part, tensors = chosen(input, index)
+    part, tensors = chosen(input, index) if moving is None else (moving, {})
     if not isinstance(value, Tensor):
         value = stored(value.item() if isinstance(value, np.generic) else value, part.dtype)
     if not tensors:
@@ -505,8 +511,10 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     part._become(_put(before, tensors, value), partly=True)
 
 
-def _is_there(value: Tensor, input: Tensor, index: Any) -> bool:
-    """True if ``value`` is ``input[index]``, at a position that is not computed by a recorded run."""
+def _is_there(value: Tensor, input: Tensor, index: Any, moving: Tensor | None) -> bool:
+    """True if ``value`` is ``input[index]``, which is ``moving`` if a recorded run computes a position."""
+    if moving is not None:
+        return context.recorder is not None and context.recorder.movings.are_one(moving, value)
     moves = context.recorder is not None and context.recorder.movings.of(value) is not None
     return not moves and is_view_by(index, input, value)
 

@@ -344,7 +344,7 @@ class Results:
     def _view(self, t: Tensor, hidden: bool = False) -> Build:
         """A view of a result or of an input shares its memory, so it is recreated from it."""
         if self.recorder.movings.refuse(t):
-            raise Unreplayable("it returns a view at an index that is a tensor")
+            raise Unreplayable("it returns a view at a computed index")
         parent, primitive, attrs = t._viewed()
         made = t._made
         if not hidden:

@@ -222,10 +222,10 @@ class Recorder:
         self.made.append(self.set(t, v))
 
     @_guarded
-    def moves(self, t: Tensor, copy: Tensor, position: Tensor, axis: int) -> None:
+    def moves(self, t: Tensor, copy: Tensor, position: Tensor, axis: int, length: int | None) -> None:
         """Registers ``t``, a view at a computed position, with the elements of ``copy``."""
         self.make(t, self._value(copy))
-        self.movings.add(t, self._value(position), axis)
+        self.movings.add(t, self._value(position), axis, length)
 
     @_guarded
     def identify(self, t: Tensor) -> None:
@@ -304,7 +304,7 @@ class Recorder:
         given = chain[::-1]
         steps = straightened(root._data, given)
         if (followed or steps is not given) and self.movings.refuse(t):
-            self.give_up("changes a view at an index that is a tensor")
+            self.give_up("changes a view at a computed index")
             return
         if steps is not given:  # views between them are read again
             self._known[id(t)] = Known(weakref.ref(t), v if followed else self._unfollowed(t, v), epoch)

@@ -27,6 +27,11 @@ def remember(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]
     return (_functions.get(primitive) or _function(primitive))(args, attrs, out)
 
 
+def maker(primitive: Primitive) -> _Make:
+    """The function that creates the primitive's nodes."""
+    return _functions.get(primitive) or _function(primitive)
+
+
 def _function(primitive: Primitive) -> _Make:
     written = _Fixed(primitive.kind, primitive.vjp) if primitive.vjp is not None else _Variadic()
     lines = [
@@ -152,14 +157,16 @@ class _Fixed:
             typed = i in read or broadcasts
             self.slots += [f"target{i}", f"output{i}"] + [f"type{i}"] * typed
             edges += f"node.target{i}, node.output{i}, " + (f"node.type{i}, " if typed else "None, ")
-            self.lines.append(f"node.target{i} = {f'node.type{i} = ' * typed}None; node.output{i} = 0")
-            self.lines.append(f"if isinstance(a{i}, Tensor):" if elementwise else "if True:")
-            if typed:
+            if i in read:  # by the rule of some operand, whichever are tracked
+                self.lines.append(f"node.type{i} = None")
+                self.lines.append(f"if isinstance(a{i}, Tensor): node.type{i} = array_type(a{i}._data.dtype, a{i}._data.shape)")
+            self.lines.append(f"if {f'isinstance(a{i}, Tensor) and ' * elementwise}a{i}._requires_grad:")
+            self.lines.append(f"    node.target{i} = a{i}._grad_fn or a{i}; node.output{i} = a{i}._output")
+            if typed and i not in read:
                 self.lines.append(f"    array = a{i}._data")
-                when = "" if i in read else "if array.shape != shape: "
-                self.lines.append(f"    {when}node.type{i} = array_type(array.dtype, array.shape)")
+                self.lines.append(f"    node.type{i} = None if array.shape == shape else array_type(array.dtype, array.shape)")
             self.lines.append(
-                f"    if a{i}._requires_grad: node.target{i} = a{i}._grad_fn or a{i}; node.output{i} = a{i}._output"
+                f"else: node.target{i} = {f'node.type{i} = ' * (typed and i not in read)}None; node.output{i} = 0"
             )
         self.properties["edges"] = f"({edges})"
         if read:

@@ -51,7 +51,7 @@ def apply(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -
     try:
         data = compute(primitive, primitive.eager, arrays, attrs) if short else primitive.eager(*arrays, **attrs)
     except Exception as e:
-        raise _raised(e, primitive, args, attrs) from None
+        raise raised(e, primitive, args, attrs) from None
     finally:
         restore(token)
     out = wrap(data)
@@ -75,7 +75,7 @@ def _on_device(primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, An
         device = next(filter(None, map(device_of, arrays)))
         out = wrap(device.apply(primitive, arrays, attrs))
     except Exception as e:
-        raise _raised(e, primitive, args, attrs) from None
+        raise raised(e, primitive, args, attrs) from None
     tracked = [a._requires_grad if a._view is None else a._followed() for a in args if isinstance(a, Tensor)]
     if any(tracked) and context.grad_enabled and primitive.differentiable and out._data.dtype.kind in "fcV":
         out._requires_grad = True
@@ -96,7 +96,7 @@ def _view(primitive: Primitive, parent: Tensor, attrs: Mapping[str, Any]) -> Ten
         else:
             data = primitive.eager(viewed, **attrs)
     except Exception as e:
-        raise _raised(e, primitive, (parent,), attrs) from None
+        raise raised(e, primitive, (parent,), attrs) from None
     if primitive.lazy or _shares(data, viewed):
         is_lazy = primitive.lazy or isinstance(parent, LazyView)
         out = object.__new__(LazyView) if is_lazy else wrap(data)
@@ -165,7 +165,7 @@ def _shares(data: Any, viewed: Any) -> bool:
     return base is viewed or base is viewed.base or data.size == 0 or np.may_share_memory(data, viewed)
 
 
-def _raised(error: Exception, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Exception:
+def raised(error: Exception, primitive: Primitive, args: Sequence[Any], attrs: Mapping[str, Any]) -> Exception:
     """The error to raise where the implementation has raised one."""
     if context.recorder is not None:
         context.recorder.failed(primitive, args, attrs)

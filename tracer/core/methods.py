@@ -14,7 +14,7 @@ from .. import linalg as matrices
 from .. import ops
 from ..interop import layers, legacy
 from ..ir import ops as P
-from ..ir.interp import compute_into, current
+from ..ir.interp import compute_into
 from ..ir.types import (
     DTYPES,
     DType,
@@ -33,20 +33,19 @@ from ..ir.types import (
     uint8,
 )
 from ..linalg import factorizations
-from ..ops import create, index, linalg, moving, numeric, pointwise, shape, special, writes
-from ..ops.common import Operand, is_number, to_dtype
+from ..ops import create, index, moving, numeric, pointwise, shape, special, writes
+from ..ops.common import to_dtype
 from ..ops.contracts import in_place
 from ..ops.inquiry import as_number, fitting
-from ..ops.names import separate
 from ..ops.offering import is_offered, offered
 from ..random import sampling
-from ..runtime.devices import USED, copy_later, may_copy_later
+from ..runtime.devices import copy_later, may_copy_later
 from ..signal import spectral
 from . import attributes, inplace, reshaping
-from .autocasting import AUTOCAST, cast_operands
 from .context import context
-from .device import beside, moved, require_one_device
+from .device import beside, moved
 from .device import device as Device
+from .operators import ARITHMETIC, COMPARISONS, DIRECT, comparison, operator
 from .tensor import UNCHANGED, Tensor
 from .waiting import WAITING, will_change
 
@@ -90,74 +89,8 @@ _IN_PLACE = """
 _OWN = ("backward", "detach_", "register_hook", "register_post_accumulate_grad_hook", "requires_grad_", "size", "stride")
 
 
-def _matmul(a: Tensor, b: Tensor) -> Tensor:
-    """The product of vectors, matrices or batches of matrices; batches broadcast."""
-    out = linalg.matmul(a, b)
-    if out._view is not None:
-        separate(out, (a, b), {})
-    return out
-
-
-_OPERATORS = {
-    "add": pointwise.add,
-    "sub": pointwise.sub,
-    "mul": pointwise.mul,
-    "truediv": pointwise.div,
-    "pow": pointwise.pow,
-    "floordiv": pointwise.floor_divide,
-    "mod": pointwise.remainder,
-    "matmul": _matmul,
-    "and": pointwise.bitwise_and,
-    "or": pointwise.bitwise_or,
-    "xor": pointwise.bitwise_xor,
-    "lshift": special.bitwise_left_shift,
-    "rshift": special.bitwise_right_shift,
-}
-_COMPARISONS = {name: getattr(pointwise, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")}
-
-
-# Operators that are one primitive, on floating tensors of one dtype and Python numbers.
-_DIRECT = {pointwise.add: P.add, pointwise.sub: P.sub, pointwise.mul: P.mul, pointwise.div: P.div}
-
-
-def _operator(function: Callable[..., Tensor], reflected: bool) -> Callable[[Tensor, Operand], Tensor]:
-    primitive = None if reflected else _DIRECT.get(function)
-
-    def method(self: Tensor, other: Operand) -> Tensor:
-        if reflected and not isinstance(self, Tensor):
-            raise TypeError(f"the operator requires a 'Tensor' but received a '{type(self).__name__}'")
-        if isinstance(other, Tensor):
-            if USED:
-                require_one_device(function.__name__, (self, other))
-            dtype = self._data.dtype
-            if primitive is not None and other._data.dtype is dtype and dtype.kind == "f":
-                return current().bind(primitive, (self, other), {})
-        elif not is_number(other) or function is _matmul:
-            return NotImplemented
-        elif primitive is not None and type(other) is float and self._data.dtype.kind == "f":
-            return current().bind(primitive, (self, other), {})
-        if AUTOCAST and context.autocast and function is _matmul:
-            (self, other), _ = cast_operands("matmul", (self, other), {})
-        return function(other, self) if reflected else function(self, other)
-
-    method.__doc__ = function.__doc__
-    if function is _matmul:
-        method.__annotations__["other"] = "Tensor"
-    return method
-
-
-def _comparison(function: Callable[..., Tensor]) -> Callable[[Tensor, Operand], Tensor]:
-    def method(self: Tensor, other: Operand) -> Tensor:
-        if not (isinstance(other, Tensor) or is_number(other)):
-            return NotImplemented
-        return function(self, other)
-
-    method.__doc__ = function.__doc__
-    return method
-
-
 def _in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    primitive = _DIRECT.get(getattr(function, "__wrapped__", function))
+    primitive = DIRECT.get(getattr(function, "__wrapped__", function))
     ufunc = primitive and primitive.ufunc
     partly = function.__name__ in ("masked_fill", "index_put", "index_fill")
     by_value = function.__name__ in ("masked_fill", "index_fill")  # a number is read from a tensor before anything is written
@@ -477,15 +410,15 @@ def attach() -> None:
     """Called once, on import of ``tracer``."""
     for name in _METHODS.split():
         setattr(Tensor, name, getattr(ops, name))
-    for name, function in _OPERATORS.items():
-        setattr(Tensor, f"__{name}__", _operator(function, False))
-        setattr(Tensor, f"__r{name}__", _operator(function, True))
-    for name, function in _COMPARISONS.items():
-        setattr(Tensor, f"__{name}__", _comparison(function))
+    for name, function in ARITHMETIC.items():
+        setattr(Tensor, f"__{name}__", operator(function, False))
+        setattr(Tensor, f"__r{name}__", operator(function, True))
+    for name, function in COMPARISONS.items():
+        setattr(Tensor, f"__{name}__", comparison(function))
     for name in _IN_PLACE.split():
         setattr(Tensor, f"{name}_", _in_place(getattr(ops, name)))
-    for name in _OPERATORS:
-        setattr(Tensor, f"__i{name}__", _in_place(_OPERATORS[name]))
+    for name, function in ARITHMETIC.items():
+        setattr(Tensor, f"__i{name}__", _in_place(function))
     for name, dtype in (
         ("float", float32),
         ("double", float64),

@@ -71,12 +71,11 @@ def operator(function: Callable[..., Tensor], reflected: bool) -> Operator:
             (self, other), _ = cast_operands("matmul", (self, other), {})
         return function(other, self) if reflected else function(self, other)
 
-    if function in DIRECT:
-        method = _quick(DIRECT[function], reflected, method)
-    method.__doc__ = function.__doc__
+    found = _quick(DIRECT[function], reflected, method) if function in DIRECT else method
+    found.__doc__ = function.__doc__
     if function is _matmul:
-        method.__annotations__["other"] = "Tensor"
-    return method
+        found.__annotations__["other"] = "Tensor"
+    return found
 
 
 def comparison(function: Callable[..., Tensor]) -> Operator:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from ..ir.ops import detach
 from ..ir.types import DType, TensorType, array_type, dtype_of
 from ..runtime.devices import address, device_of, layout_of
 from .context import COUNTED, SPECIAL, context, not_in_traces, shape_is_read, structure_changed
@@ -360,18 +361,16 @@ class Tensor(TensorMethods, metaclass=TensorMeta):
 
     def _alias(self) -> Tensor:
         """A tensor on the same memory, without history."""
-        from ..ir.ops import detach
-
-        out = self._like()
+        out, recorder = self._like(), context.recorder
         out._counter = self._changes()
-        source = self if self._grad_fn is None or context.recorder is not None else self._memory()
+        source = self if self._grad_fn is None or recorder is not None else self._memory()
         out._view = (source, detach, {})
         if source is self and self._formers:
             out._since = len(self._formers)
         if out._inference is not self._inference:
             out._inference = self._inference
-        if context.recorder is not None:
-            context.recorder.record(detach, (self,), {}, out)
+        if recorder is not None:
+            recorder.record(detach, (self,), {}, out)
         return out
 
     def _memory(self) -> Tensor:

@@ -120,6 +120,14 @@ def drawn_windows(x, positions):
     return tracer.stack([x[i : i + 2] * x[i + 1 : i + 3] for i in positions])
 
 
+def beside_index_tensors(x, i, at):
+    i = i % 3
+    y = x[at, i] + x[i, at] + x[at, i : i + 1].sum() + x[i, ..., at] + x[[0, 1, 2], i]
+    x[at, i] = 1.0
+    x[i : i + 2, [1, 2]] += y[:2]
+    return y
+
+
 def writes_ranges(x, i, v):
     i = i % 3
     x[i : i + 2] = v
@@ -163,6 +171,7 @@ PROGRAMS = [
     (changes_around_a_view, drawn(4, 3), signed(4)),
     (gradient, drawn(5, 3), signed(5)),
     (drawn_windows, drawn(9), integers(7, 5)),
+    (beside_index_tensors, drawn(5, 5), integers(5), integers(5, 3)),
 ]
 OF_NUMBERS = [
     (two_numbers, drawn(5, 5), number(5, -5), number(5, -5)),
@@ -173,6 +182,7 @@ OF_NUMBERS = [
     (gradient, drawn(5, 3), number(5, -5)),
     (batches, drawn(12, 5), drawn(12), number(6)),
     (windows, drawn(7, 6), number(4)),
+    (beside_index_tensors, drawn(5, 5), number(3), integers(5, 3)),
     (writes_ranges, drawn(5, 5), number(3), drawn(2, 5)),
     (changes_around_a_range, drawn(5, 3), number(3)),
     (gradient_of_ranges, drawn(5, 3), number(3)),
@@ -287,6 +297,8 @@ x[i : i + 2] = 1.0 ; s = s + x[k : k + 2].sum() ; x[j : j + 1] *= 2 ; y = x[i : 
 z = x[1:, j : j + 2].sum(1) ; x[k : k + 2, i] -= 1 ; u = x[i : i + 1, :2] ; x[:2] = x[i : i + 2]
 x[i : i + 1] = x[j : j + 1] ; u[0] = 3.0 ; x[i : i + 2] = x[j : j + 2] ; w = x[i : i + 1, k]
 b = x.narrow(0, i % 2, 2)[1] ; x[i:] *= 0.5 ; x[:j] += 1 ; y = x.select(1, k)
+s = s + x[[1, 0], i].sum() ; x[[0, 2], j] = 4.0 ; x[i, x[j] > 0] = 1.5 ; s = s + x[x[:, 0] > 0, k].sum()
+z = x[j : j + 1, [2, 1]].T ; x[k, x[k] > 0] *= 2
 """
 
 

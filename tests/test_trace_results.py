@@ -408,3 +408,39 @@ def test_tensors_made_in_inference_mode_inside():
             with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
                 t.add_(1)
     assert traced.cache_info().replays == 3
+
+
+def test_numbers_in_slices_and_partial_functions():
+    """Immutable objects that hold numbers of the call."""
+
+    def program(wrap):
+        kept = []
+
+        @wrap
+        def f(x, n):
+            kept.append(slice(None, n, 2 * n))
+            return slice(n, n + 2), functools.partial(max, n + 1, key=abs), [x * n, (slice(n), n)]
+
+        return f, kept
+
+    (traced, kept), (eager, expected) = program(tracer.trace), program(lambda f: f)
+    for n in range(1, 6):
+        (result, largest, inner), (wanted, _, (_, pair)) = traced(vec(), n), eager(vec(), n)
+        assert result == wanted and type(result.start) is int and type(largest.args[0]) is int
+        assert inner[1] == pair and largest(-n) == n + 1 and kept == expected and type(kept[-1].step) is int
+    assert traced.cache_info().replays == 3
+
+
+def test_an_error_beside_a_slice_with_numbers():
+    @tracer.trace
+    def f(x, n):
+        part = slice(n, n + 2)
+        x[part] = tracer.ones(3)[: 3 - n]
+        return x
+
+    for n in (1, 1, 0, 2, 1):
+        if n == 0:
+            with pytest.raises(RuntimeError, match="expanded size"):
+                f(tracer.zeros(4), n)
+        else:
+            assert f(tracer.zeros(4), n).sum() == 2

@@ -252,9 +252,10 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     Numbers, slices, None and Ellipsis give a view, all others a copy. If the sequences and tensors are not adjacent, their
     axes come first in the result. Raises IndexError as PyTorch does.
     """
-    recorder = context.recorder
-    if recorder is not None and (moving := at_computed(recorder, input, index)) is not None:
-        return moving
+    if context.recorder is not None and (moving := at_computed(context.recorder, input, index)) is not None:
+        if not moving[1] and moving[0] is not input:
+            return moving[0]
+        input, index = moving
     tokens = _plain(index)
     if tokens is not None:
         view = _view_by(input._data.shape, tokens)
@@ -300,28 +301,38 @@ def _is_computed(item: Any) -> bool:
     return type(item) is RuntimeInt or is_computed_number(item)
 
 
-def at_computed(recorder: Recorder, x: Tensor, index: Any) -> Tensor | None:
-    """The view by an index with numbers, slices, None and Ellipsis, of which some are numbers or tensors of a recorded run, or
-    slices with such bounds: these are not read. None for other indices.
+def at_computed(recorder: Recorder, x: Tensor, index: Any) -> tuple[Tensor, tuple[Any, ...]] | None:
+    """The view by the items of an index that are numbers or tensors of one integer of a recorded run, or slices between such,
+    and the index of that view which remains. They are not read. None if there are no such items, or if they must be read.
     """
     items = list(index) if type(index) is tuple else [index]
     computed = [_is_computed(item) for item in items]
-    plain = [slice(None) if is_one else item for item, is_one in zip(items, computed, strict=True)]
-    if not any(computed) or recorder_for(x) is None or (tokens := _plain(tuple(plain))) is None:
+    if not any(computed) or recorder_for(x) is None:
         return None
-    view = _view_by(x._data.shape, tokens)  # raises IndexError for too many items
-    rest, axis, dim = _rest(x._data.shape, plain), 0, 0
-    places: list[tuple[int, int, Any]] = []  # the axis of the view without the computed items, that of x, and the item
+    remaining = [slice(None) if is_one else item for item, is_one in zip(items, computed, strict=True)]
+    tokens = _plain(tuple(remaining))
+    if tokens is None:  # index tensors, which are applied to the view
+        items = [item if is_one else _item(item) for item, is_one in zip(items, computed, strict=True)]
+        remaining = [item for item, is_one in zip(items, computed, strict=True) if not is_one or type(item) is slice]
+        remaining = [slice(None) if _is_computed(item) else item for item in remaining]
+        view = None
+    else:
+        view = _view_by(x._data.shape, tokens)  # raises IndexError for too many items
+    rest, axis, dim = _rest(x._data.shape, items), 0, 0
+    places: list[tuple[int, int, Any]] = []  # the axis of the view by the other items, that of x, and the item
     for item, is_one in zip(items, computed, strict=True):
         if is_one:
             places.append((axis, dim, item))
-        axis += rest if item is ... else is_one or not isinstance(item, int)
-        dim += rest if item is ... else item is not None
+        width = rest if item is ... else _consumes(item)
+        dim += width
+        axis += width if tokens is None or item is ... else is_one or not isinstance(item, int)
     found: Tensor | None = x if view is None else view[0](x, **view[1])
     for axis, dim, item in reversed(places):
         if found is not None:
             found = _moved(recorder, found, axis, dim, item)
-    return P.reshape(x, shape=x._data.shape) if found is x else found
+    if found is None:
+        return None
+    return found, tuple(remaining) if tokens is None else ()
 
 
 def _moved(recorder: Recorder, x: Tensor, axis: int, dim: int, item: Any) -> Tensor | None:

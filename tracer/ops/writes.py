@@ -483,7 +483,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     if isinstance(value, Tensor) and _is_there(value, input, index, moving) and may_change_untracked(input):
         input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
         return
-    part, tensors = chosen(input, index) if moving is None else (moving, {})
+    part, tensors = chosen(*(moving or (input, index)))
     if not isinstance(value, Tensor):
         value = stored(value.item() if isinstance(value, np.generic) else value, part.dtype)
     if not tensors:
@@ -511,12 +511,14 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     part._become(_put(before, tensors, value), partly=True)
 
 
-def _is_there(value: Tensor, input: Tensor, index: Any, moving: Tensor | None) -> bool:
-    """True if ``value`` is ``input[index]``, which is ``moving`` if a recorded run computes a position."""
+def _is_there(value: Tensor, input: Tensor, index: Any, moving: tuple[Tensor, tuple[Any, ...]] | None) -> bool:
+    """True if ``value`` is ``input[index]``; ``moving`` is what ``at_computed`` says of that."""
+    if context.recorder is None:
+        return is_view_by(index, input, value)
     if moving is not None:
-        return context.recorder is not None and context.recorder.movings.are_one(moving, value)
-    moves = context.recorder is not None and context.recorder.movings.of(value) is not None
-    return not moves and is_view_by(index, input, value)
+        view, remaining = moving
+        return not remaining and context.recorder.movings.are_one(view, value)
+    return context.recorder.movings.of(value) is None and is_view_by(index, input, value)
 
 
 def _at_a_number(input: Tensor, index: Any, value: Tensor | None) -> tuple[Any, ...] | None:

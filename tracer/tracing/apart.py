@@ -47,6 +47,8 @@ def take_apart(x: Any) -> tuple[Plan, list[Any]]:
         return _function(x)
     if cls is types.MethodType:
         return Plan(lambda parts: types.MethodType(*parts)), [x.__func__, x.__self__]
+    if cls is slice:
+        return Plan(lambda parts: slice(*parts)), [x.start, x.stop, x.step]
     if cls is functools.partial:
         return Plan(lambda parts: functools.partial(parts[0], *parts[1], **parts[2])), [x.func, x.args, x.keywords]
     if isinstance(x, _WHOLE) or hides_state(cls):

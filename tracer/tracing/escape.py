@@ -6,6 +6,8 @@ This compares CPython's reference counts. If an interpreter does not have them, 
 from __future__ import annotations
 
 import collections
+import contextlib
+import functools
 import gc
 import types
 from collections import Counter
@@ -120,6 +122,8 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
     """
     if isinstance(x, RuntimeNumber) or is_runtime_array(x):
         return x._value
+    if type(x) is slice and any(isinstance(n, RuntimeNumber) for n in (x.start, x.stop, x.step)):
+        return slice(plain(x.start), plain(x.stop), plain(x.step))
     if not isinstance(x, (dict, list, tuple, set, collections.deque)):
         return original(x)
     seen = {} if seen is None else seen
@@ -157,40 +161,41 @@ def plain(x: Any, seen: dict[int, tuple[Any, Any]] | None = None) -> Any:
 def release(program: FloatProgram) -> None:
     """Replaces dynamic numbers by plain ones where something outside still refers to them.
 
-    A search for referrers visits all objects of the process, so there is one for the numbers, and one for tuples with them.
+    A search for referrers visits all objects of the process, so there is one for the numbers, and one for tuples and slices
+    with them.
     """
     for _ in range(_ROUNDS):
         kept = [x for x in (ref() for ref in program.made) if x is not None]
         if not kept:
             return
-        ours, tuples = set(map(id, kept)), []
+        ours, fixed = set(map(id, kept)), []
         for holder in gc.get_referrers(*kept):
             if isinstance(holder, types.CellType):
                 holder.cell_contents = plain(holder.cell_contents)
             elif isinstance(holder, (list, dict, set, collections.deque)):
                 if holder is not kept:
                     plain(holder)
-            elif type(holder) is tuple:
-                tuples.append(holder)
+            elif type(holder) in (tuple, slice):
+                fixed.append(holder)
             elif not isinstance(holder, types.FrameType):
                 _release_attributes(holder, ours)
         holder = None
-        _replace(tuples)
+        _replace(fixed)
 
 
 _ROUNDS = 2  # the second one for the first one's results
 _DEPTH = 4  # nested tuples without a known holder
 
 
-def _replace(tuples: list[tuple]) -> None:
-    """Replaces tuples with dynamic numbers."""
+def _replace(fixed: list[Any]) -> None:
+    """Replaces tuples and slices with dynamic numbers."""
     seen: dict[int, tuple[Any, Any]] = {}
     for _ in range(_DEPTH):
-        if not tuples:
+        if not fixed:
             return
-        new, outer = {id(old): plain(old, seen) for old in tuples}, []
+        new, outer = {id(old): plain(old, seen) for old in fixed}, []
         known = {*seen, *map(id, seen.values())}
-        for holder in gc.get_referrers(*tuples):
+        for holder in gc.get_referrers(*fixed):
             if isinstance(holder, types.CellType):
                 holder.cell_contents = new[id(holder.cell_contents)]
             elif isinstance(holder, dict):
@@ -201,13 +206,16 @@ def _replace(tuples: list[tuple]) -> None:
                         dict.__setitem__(holder, key, new[id(value)])
             elif isinstance(holder, list):
                 for i, value in enumerate(list.__iter__(holder)):
-                    if id(value) in new and holder is not tuples:
+                    if id(value) in new and holder is not fixed:
                         list.__setitem__(holder, i, new[id(value)])
             elif isinstance(holder, set):
                 plain(holder, seen)
+            elif isinstance(holder, functools.partial) and id(holder.args) in new:
+                state = holder.func, new[id(holder.args)], holder.keywords, vars(holder)
+                functools.partial.__setstate__(holder, state)  # type: ignore[attr-defined]
             elif type(holder) is tuple and id(holder) not in known:
                 outer.append(holder)
-        tuples = outer
+        fixed = outer
 
 
 def _release_attributes(holder: Any, ours: set[int]) -> None:
@@ -218,4 +226,5 @@ def _release_attributes(holder: Any, ours: set[int]) -> None:
     for name in slots_of(type(holder)):
         value = get_slot(holder, name)
         if id(value) in ours:
-            put_slot(holder, name, plain(value))
+            with contextlib.suppress(AttributeError):  # of an immutable object, where the number still behaves like its value
+                put_slot(holder, name, plain(value))

@@ -122,7 +122,9 @@ class Results:
             x = original(work.pop())
             if isinstance(x, Tensor):
                 work += self._attributes(x).values()
-            if isinstance(x, (Tensor, RuntimeNumber, *IMMUTABLE, type, np.ndarray)) or id(x) in self.held or _is_importable(x):
+            if isinstance(x, (Tensor, RuntimeNumber, type, np.ndarray)) or _is_immutable(x):
+                continue
+            if id(x) in self.held or _is_importable(x):
                 continue
             if self._is_found_apart(x):
                 continue
@@ -156,7 +158,7 @@ class Results:
             if any(x._tensor is t for t in self.recorder.array_arguments):
                 return Build(lambda run: place.make(run)._data, lambda writer: f"{place.write(writer)}._data")
             return Build(lambda run: place.make(run)._data.view(), lambda writer: f"{place.write(writer)}._data.view()")
-        if isinstance(x, IMMUTABLE):
+        if _is_immutable(x):
             return Build(lambda run: x, lambda writer: writer.literal(x))
         if isinstance(x, RemovableHandle) and (number := self.recorder.hooks.number(x)) is not None:
             return Build(lambda run: run.handles[number])
@@ -166,7 +168,7 @@ class Results:
             return cell
         if id(x) in self.held:
             return self._found(x)
-        if type(x) is tuple and all(isinstance(item, IMMUTABLE) and not isinstance(item, RuntimeNumber) for item in x):
+        if type(x) is tuple and all(_is_immutable(item) and not isinstance(item, RuntimeNumber) for item in x):
             return Build(lambda run: x, lambda writer: writer.constant(x))
         if _is_importable(x):
             return Build(lambda run: x, lambda writer: writer.constant(x))
@@ -375,6 +377,13 @@ class Results:
 def _at(environment: Environment, number: int) -> Build:
     """An object in the surroundings."""
     return Build(lambda run: environment.find(number), lambda writer: f"{writer.constant(environment)}.find({number})")
+
+
+def _is_immutable(x: Any) -> bool:
+    """True for an object that is its value, the same in each call. A slice may hold dynamic numbers."""
+    if type(x) is slice:
+        return not any(isinstance(n, RuntimeNumber) for n in (x.start, x.stop, x.step))
+    return isinstance(x, IMMUTABLE)
 
 
 def _is_importable(x: Any) -> bool:

@@ -73,6 +73,11 @@ def _copy(x: Value) -> Value | None:
     return x
 
 
+@rule("where")
+def _where_same(condition: Value, x: Value, y: Value) -> Value | None:
+    return x if x is y else None
+
+
 @rule("cast")
 def _cast_same(x: Value, dtype: str) -> Value | None:
     return x if x.type.dtype.short == dtype else None

@@ -46,16 +46,15 @@ def embedding(
         )
     if max_norm is not None:
         _renormalize(weight, input, max_norm, norm_type)
-    table = weight
+    found = P.index_select(weight, input, axis=0)
     if scale_grad_by_freq:
         ones = P.full(value=1, shape=(input.numel(),), dtype=weight.dtype.short)
         freq = P.index_add(ones, S.reshape(input, (-1,)), axis=0, extent=rows)
-        scale = S.unsqueeze(F.reciprocal(F.clamp(freq, min=1)), 1)
-        table = F.add(F.mul(weight, scale), F.sub(weight.detach(), F.mul(weight.detach(), scale)))
-    if padding_idx is not None:
-        is_padding = S.unsqueeze(P.eq(P.iota(shape=(rows,), axis=0, dtype="i64"), padding_idx), 1)
-        table = F.where(is_padding, table.detach(), table)
-    return P.index_select(table, input, axis=0)
+        scale = S.unsqueeze(F.reciprocal(P.index_select(freq, input, axis=0)), -1)
+        found = F.add(found.detach(), F.mul(F.sub(found, found.detach()), scale))
+    if padding_idx is not None and found.requires_grad:
+        found = F.where(S.unsqueeze(P.eq(input, padding_idx), -1), found.detach(), found)
+    return found
 
 
 def _renormalize(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:

@@ -161,7 +161,7 @@ def checked(low: Lowering, position: str, extent: int, axis: int) -> str:
 
 
 _NARROW = 16  # columns: fewer than the widest vector holds
-_SHARE = 64  # minimum rows or columns of a large product per thread
+_SHARE, _SHARES = 64, 4  # rows or columns of a large product that one thread computes, at most; parts of a narrow one
 
 
 def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
@@ -186,12 +186,13 @@ def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:
     extents = [low.param(m), low.param(n)]
     if divided:
         split = 0 if m >= n else 1  # the rows of A and C, or the columns of B and C
-        first = low.let(f"start * {_SHARE}")
-        last = low.let(f"minimum(stop * {_SHARE}, {extents[split]})")
+        share = min(_SHARE, -(-(m, n)[split] // _SHARES))
+        first = low.let(f"start * {low.param(share)}")
+        last = low.let(f"minimum(stop * {low.param(share)}, {extents[split]})")
         extents[split] = low.let(f"{last} - {first}")
         places = [f"{first} * {low.param(s[split])}" if x in (split, 2) else "0" for x, s in enumerate(strides)]
         _call(low, op, extents, low.param(k), places, strides)
-        return low.finish(-(-(m, n)[split] // _SHARE))
+        return low.finish(-(-(m, n)[split] // share))
     with low.loop(Loop("i0", "start", "stop")):
         places = ["0" if len(v.shape) < len(c.shape) else f"i0 * {low.param(math.prod(v.shape[-2:]))}" for v in (a, b, c)]
         _call(low, op, extents, low.param(k), places, strides)

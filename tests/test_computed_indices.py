@@ -340,3 +340,137 @@ def test_a_row_that_is_its_own_at_some_positions(first):
     for k in (first, 2, 0, 1):
         x, y = tracer.arange(9.0).reshape(3, 3), tracer.arange(9.0).reshape(3, 3)
         assert traced(x, tracer.tensor(k)) == f(y, tracer.tensor(k)) and tracer.equal(x, y)
+
+
+def row_or_sum(x, i):
+    try:
+        return x[i] + 1
+    except IndexError:
+        return x.sum()
+
+
+def write_or_double(x, i):
+    try:
+        x[i : i + 2, i] = 5.0
+    except IndexError:
+        x *= 2
+    return x.sum()
+
+
+def quotient_or_sum(x, i):
+    try:
+        return x * (10 // i)
+    except ZeroDivisionError:
+        return x.sum()
+
+
+def message(x, i):
+    try:
+        return x[i], ""
+    except IndexError as e:
+        return x, str(e)
+
+
+def part_of_a_row(x, i, j):
+    x[i, :3] = x[i, j : j + 3]
+    return x + 0
+
+
+def part_of_the_memory(x, i, j):
+    x[i] = x.view(-1)[j * 2 : j * 2 + 6]
+    return x + 0
+
+
+def of_an_expanded_vector(x, i):
+    y = x[0].expand(5, 6)
+    y[None, i] -= 1
+    y[:2][i % 2 : i % 2 + 2, 2] *= -1
+    return x.sum()
+
+
+def of_numpy_integers(x, i):
+    return x[i] + x.select(0, i) + x.narrow(0, i, 1)[0]
+
+
+def strides_and_offsets(x, i):
+    views = x[None, i : i + 2], x.t()[None, i : i + 2], x[i:i], x[-i - 1 : -i + 1], x[i : i + 2, None, -i]
+    return [(v.stride(), v.shape, v.storage_offset()) for v in views]
+
+
+def two_numbers_alone(x, i, j):
+    return x[i, j] + 1
+
+
+def beside_a_wrong_number(x, i):
+    return x[i, 9]
+
+
+def beside_a_wrong_step(x, i):
+    return x[i, ::-1]
+
+
+def of_no_axis(x, i):
+    return x[0, 0][i]
+
+
+def with_shapes_changed_in_place(x, i):
+    y, z, w = x[i : i + 2], x[i : i + 1], x[i]
+    y.t_()
+    y.add_(1)
+    z.squeeze_(0)
+    z.mul_(2)
+    w.unsqueeze_(0)
+    return x + w
+
+
+def shown_to_numpy(x, i, j):
+    return x[i:].sum() + x[j].sum() + float(x.numpy().sum())
+
+
+def kept_numbers(values):
+    return [(k,) for k in values]
+
+
+HOSTILE = [
+    (row_or_sum, kept_numbers([7, 8, 1, 2, 9, 3])),
+    (write_or_double, kept_numbers([7, 8, 1, 2, 9, 3])),
+    (quotient_or_sum, kept_numbers([0, 1, 0, 2, 3, 0, 4])),
+    (message, kept_numbers([7, 8, 1, 2, 9, -9, 3])),
+    (part_of_a_row, [(0, 0), (1, 1), (2, 0), (3, 2), (4, 3), (1, 3)]),
+    (part_of_the_memory, [(0, 0), (1, 1), (2, 0), (3, 2), (4, 3), (0, 6)]),
+    (of_an_expanded_vector, kept_numbers(range(5))),
+    (of_numpy_integers, kept_numbers(map(np.int8, [1, 2, -3, 4, 0, 9, -9]))),
+    (strides_and_offsets, kept_numbers([0, 1, 2, 3, 1])),
+    (two_numbers_alone, [(0, 0), (1, 1), (5, 7), (2, 1), (1, 7), (-4, -9)]),
+    (beside_a_wrong_number, kept_numbers([0, 1, 7])),
+    (beside_a_wrong_step, kept_numbers([0, 1, 7])),
+    (of_no_axis, kept_numbers([0, 1, 7])),
+    (with_shapes_changed_in_place, kept_numbers([0, 1, 2, 3, 1, 2])),
+    (shown_to_numpy, [(2, 4), (0, 0), (2, 0), (0, 2), (1, 1), (2, 3)]),
+]
+
+
+@pytest.mark.parametrize("kind", [lambda n: n, lambda n: tracer.tensor(int(n))])
+@pytest.mark.parametrize(("function", "calls"), HOSTILE)
+def test_results_and_errors_are_those_of_eager_code(function, calls, kind):
+    if function is of_numpy_integers and isinstance(kind(0), tracer.Tensor):
+        return
+
+    def outcome(f, numbers):
+        x = tracer.arange(30.0).reshape(5, 6)
+        try:
+            result = f(x, *map(kind, numbers))
+        except Exception as e:
+            result = f"{type(e).__name__}: {e}"
+        return repr(result), x.tolist()
+
+    traced = tracer.trace(function)
+    for numbers in calls:
+        assert outcome(traced, numbers) == outcome(function, numbers), numbers
+    assert not any("please report" in told or "no difference" in told for told in traced.eager_reasons.values())
+
+
+def test_the_node_of_a_view_at_a_number_has_its_name():
+    w = tracer.ones(4, 4, requires_grad=True)
+    traced = tracer.trace(lambda i: (w[i].grad_fn.name(), w[i : i + 2].grad_fn.name()))
+    assert [traced(i) for i in range(3)] == [("SelectBackward0", "SliceBackward0")] * 3

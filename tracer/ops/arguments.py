@@ -39,7 +39,7 @@ def _int(x: Any) -> Any:
 def _runtime_int(x: Any) -> Any:
     """An int of a recorded run, for arithmetic."""
     if type(x) is RuntimeInt:
-        return x
+        return x.item() if isinstance(x._value, np.generic) else x
     raise Unfit
 
 

@@ -6,6 +6,7 @@ import functools
 import math
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +19,12 @@ from ..core.warning import warn
 from ..ir import ops as P
 from ..ir.interp import current, selection
 from ..ir.types import bool_, int32, int64, uint8
-from ..tracing.moving import distance, is_computed, recorder_for, view_at
+from ..tracing.moving import Place, distance, is_computed, recorder_for, view_at
 from ..tracing.scalars import RuntimeInt
 from . import direct
 from .common import one_dim, to_dtype
 from .inquiry import as_number, filling
-from .shape import part, reshape, slice_at
+from .shape import reshape
 
 if TYPE_CHECKING:
     from ..tracing.recorder import Recorder
@@ -301,75 +302,101 @@ def _is_computed(item: Any) -> bool:
     return type(item) is RuntimeInt or is_computed_number(item)
 
 
+class _MustBeRead(Exception):
+    """A number or tensor in an index must be a constant of the recording."""
+
+
 def at_computed(recorder: Recorder, x: Tensor, index: Any) -> tuple[Tensor, tuple[Any, ...]] | None:
     """The view by the items of an index that are numbers or tensors of one integer of a recorded run, or slices between such,
     and the index of that view which remains. They are not read. None if there are no such items, or if they must be read.
     """
     items = list(index) if type(index) is tuple else [index]
-    computed = [_is_computed(item) for item in items]
-    if not any(computed) or recorder_for(x) is None:
+    computed = [k for k, item in enumerate(items) if _is_computed(item)]
+    if not computed or recorder_for(x) is None:
         return None
-    remaining = [slice(None) if is_one else item for item, is_one in zip(items, computed, strict=True)]
-    tokens = _plain(tuple(remaining))
-    if tokens is None:  # index tensors, which are applied to the view
-        items = [item if is_one else _item(item) for item, is_one in zip(items, computed, strict=True)]
-        remaining = [item for item, is_one in zip(items, computed, strict=True) if not is_one or type(item) is slice]
-        remaining = [slice(None) if _is_computed(item) else item for item in remaining]
-        view = None
-    else:
-        view = _view_by(x._data.shape, tokens)  # raises IndexError for too many items
-    rest, axis, dim = _rest(x._data.shape, items), 0, 0
-    places: list[tuple[int, int, Any]] = []  # the axis of the view by the other items, that of x, and the item
-    for item, is_one in zip(items, computed, strict=True):
-        if is_one:
-            places.append((axis, dim, item))
-        width = rest if item is ... else _consumes(item)
-        dim += width
-        axis += width if tokens is None or item is ... else is_one or not isinstance(item, int)
-    found: Tensor | None = x if view is None else view[0](x, **view[1])
-    for axis, dim, item in reversed(places):
-        if found is not None:
-            found = _moved(recorder, found, axis, dim, item)
-    if found is None:
+    for_view = _plain(tuple([item for k, item in enumerate(items) if k not in computed])) is not None
+    # The items as the eager run sees them.
+    now = [_now(item) if k in computed else item if for_view else _item(item) for k, item in enumerate(items)]
+    shape = x._data.shape
+    rest, axis, axes = _rest(shape, now), 0, list[int]()
+    for item in now:
+        axes.append(axis)
+        axis += rest if item is ... else _consumes(item)
+    try:
+        found = {k: _place(recorder, items[k], shape[axes[k]], axes[k]) for k in computed}
+    except _MustBeRead:
         return None
-    return found, tuple(remaining) if tokens is None else ()
+    except IndexError:
+        if for_view:
+            _view_by(shape, tuple(map(_token, now)))  # raises the error of the first item that has one
+        raise
+    places = {k: place for k, place in found.items() if place is not None}
+    if not places:
+        return None
+    if for_view:
+        return _one_view(recorder, x, now, places, rest), ()
+    whole: list[Any] = [slice(None)] * len(shape)
+    for k, place in places.items():
+        whole[place.axis] = now[k]
+    view = _view_by(shape, tuple(map(_token, whole)))
+    assert view is not None
+    ordered = sorted(places.values(), key=lambda place: -place.axis)
+    remaining = [slice(None) if k in places else item for k, item in enumerate(now) if k not in places or type(item) is slice]
+    return view_at(recorder, x, view, None, ordered), tuple(remaining)
 
 
-def _moved(recorder: Recorder, x: Tensor, axis: int, dim: int, item: Any) -> Tensor | None:
-    """The view of ``x`` by one computed item, at an axis that is ``dim`` in messages; None if the item must be read."""
-    extent = x._data.shape[axis]
-    if isinstance(item, Tensor):
-        return view_at(recorder, x, axis, to_dtype(_wrapped(item, extent, dim), int64))
+def _one_view(recorder: Recorder, x: Tensor, items: Sequence[Any], places: Mapping[int, Place], rest: int) -> Tensor:
+    """The view by an index without tensors, of which the items with these numbers are at computed places."""
+    shape = x._data.shape
+    view = _view_by(shape, tuple(map(_token, items)))
+    cut = _view_by(shape, tuple([_token(slice(None) if k in places else item) for k, item in enumerate(items)]))
+    axis, moved = 0, list[Place]()  # axes of the cut
+    for k, item in enumerate(items):
+        if k in places:
+            moved.append(replace(places[k], axis=axis))
+        axis += rest if item is ... else k in places or not isinstance(item, int)
+    assert view is not None
+    return view_at(recorder, x, view, cut, moved[::-1])
+
+
+def _now(item: Any) -> Any:
+    """A computed item with its current numbers."""
     if type(item) is slice:
-        return _range(recorder, x, axis, item)
-    at = recorder.floats.apply(_position, (item, extent, dim))
-    return view_at(recorder, x, axis, at) if type(at) is RuntimeInt else slice_at(x, axis, at)
+        return slice(_now(item.start), _now(item.stop))
+    return int(item._data) if isinstance(item, Tensor) else operator.index(item._value)
 
 
-def _range(recorder: Recorder, x: Tensor, axis: int, item: slice) -> Tensor | None:
-    """The view by a slice with computed bounds, if the number of elements is the same in each call; otherwise None."""
-    extent = x._data.shape[axis]
+def _place(recorder: Recorder, item: Any, extent: int, axis: int) -> Place | None:
+    """Where a computed item is on an axis; None if it is there in each call. Raises IndexError if it is out of range,
+    _MustBeRead if its number of elements may vary.
+    """
+    if isinstance(item, Tensor):
+        return Place(axis, to_dtype(_wrapped(item, extent, axis), int64), None)
+    if type(item) is not slice:
+        at = recorder.floats.apply(_position, (item, extent, axis))
+        return Place(axis, at, None) if type(at) is RuntimeInt else None
     if isinstance(item.start, Tensor) or isinstance(item.stop, Tensor):
         length = distance(recorder, item.start, item.stop)
         if length is None or not 0 < length <= extent:
-            return None
+            raise _MustBeRead
         if not P.eq(P.minimum(P.maximum(item.start, 0), extent - length), item.start):  # not all in range
-            return None
-        return view_at(recorder, x, axis, to_dtype(item.start, int64), length)
+            raise _MustBeRead
+        return Place(axis, to_dtype(item.start, int64), length)
     bounds = (item.start, item.stop, extent)
     length = recorder.floats.apply(_length, bounds, decides=True)
-    start = recorder.floats.apply(_start, bounds) if 0 < length < extent else 0
-    if type(start) is not RuntimeInt:
-        return part(x, axis, start, start + length)
-    return view_at(recorder, x, axis, start, length)
+    if not length:  # where it is may be asked for
+        raise _MustBeRead
+    start = recorder.floats.apply(_start, bounds) if length < extent else 0
+    return Place(axis, start, length) if type(start) is RuntimeInt else None
 
 
 # What replays compute again for numbers of a call.
 
 
-def _position(n: int, extent: int, dim: int) -> int:
+def _position(n: int, extent: int, axis: int) -> int:
+    n = operator.index(n)
     if not -extent <= n < extent:
-        raise IndexError(f"index {n} is out of bounds for dimension {dim} with size {extent}")
+        raise IndexError(f"index {n} is out of bounds for dimension {axis} with size {extent}")
     return n % extent
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from ..core.eager import slices
 from ..core.tensor import Tensor
 from ..core.views import one_of_several
-from ..tracing.moving import recorder_for, view_at
+from ..ir import ops as P
+from ..tracing.moving import Place, recorder_for, view_at
 from ..tracing.scalars import RuntimeInt
 from .common import one_dim
 from .shape import narrow, region_at, slice_at
@@ -43,7 +44,8 @@ def select(input: Tensor, dim: int, index: RuntimeInt | int) -> Tensor:
         raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}")
     position = index % extent
     if type(position) is RuntimeInt and (recorder := recorder_for(input)) is not None:
-        return view_at(recorder, input, axis, position)
+        seen = P.select_, region_at(input._data.shape, axis, position._value)
+        return view_at(recorder, input, seen, None, [Place(axis, position, None)])
     return slice_at(input, axis, position)
 
 

@@ -15,7 +15,7 @@ from ..core.tensor import Tensor
 from ..core.views import LazyView, one_of_several
 from ..ir import ops as P
 from ..ir.types import DType
-from ..tracing.moving import recorder_for, view_at
+from ..tracing.moving import Place, recorder_for, view_at
 from ..tracing.scalars import RuntimeInt
 from . import direct
 from .common import Dims, dims, element, one_dim, result_dtype, to_dtype
@@ -399,7 +399,9 @@ def narrow(input: Tensor, dim: int, start: RuntimeInt | int, length: int) -> Ten
     if begin + length > extent:
         raise RuntimeError(f"start ({begin}) + length ({length}) exceeds dimension size ({extent}).")
     if type(begin) is RuntimeInt and length and (recorder := recorder_for(input)) is not None:
-        return view_at(recorder, input, axis, begin, index(length))
+        n, count = index(begin._value), index(length)
+        seen = P.slice_, _region(input._data.shape, axis, n, n + count)
+        return view_at(recorder, input, seen, None, [Place(axis, begin, count)])
     return part(input, axis, index(begin), index(begin + length))
 
 

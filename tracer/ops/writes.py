@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +15,6 @@ from ..core.tensor import Tensor
 from ..ir import ops as P
 from ..ir.interp import joint_shape
 from ..ir.types import bool_, int64
-from ..tracing.scalars import RuntimeInt
 from . import direct
 from . import pointwise as F
 from .common import constant_in, is_number, one_dim, to_dtype, typed, within
@@ -28,7 +26,6 @@ from .index import (
     chosen,
     gather,
     getitem,
-    is_computed_number,
     is_view_by,
     masked_fill,
     number_of_nonzero,
@@ -465,20 +462,6 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     recorder = context.recorder
     if recorder is not None and (input.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
         recorder = None  # positions are read
-    if recorder is not None:
-        found = _at_a_number(input, index, value if isinstance(value, Tensor) else None)
-        if found is not None:
-            part, tensors = chosen(input, found)
-            ((axis, at),) = positions(part, tensors).items()
-            shape = part._data.shape[:axis] + part._data.shape[axis + 1 :]
-            if isinstance(value, Tensor):
-                v = to_dtype(value.clone(), part.dtype)
-            else:
-                v = typed(stored(value.item() if isinstance(value, np.generic) else value, part.dtype), part.dtype)
-            v = reshape(v, v._data.shape[max(0, v.ndim - len(shape)) :])
-            v = reshape(expand(v, shape), (*shape[:axis], 1, *shape[axis:]))
-            part._become(P.set_at(part, v, reshape(to_dtype(at, int64), ()), axis=axis), partly=True)
-            return
     moving = None if recorder is None else at_computed(recorder, input, index)
     if isinstance(value, Tensor) and _is_there(value, input, index, moving) and may_change_untracked(input):
         input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
@@ -519,34 +502,6 @@ def _is_there(value: Tensor, input: Tensor, index: Any, moving: tuple[Tensor, tu
         view, remaining = moving
         return not remaining and context.recorder.movings.are_one(view, value)
     return context.recorder.movings.of(value) is None and is_view_by(index, input, value)
-
-
-def _at_a_number(input: Tensor, index: Any, value: Tensor | None) -> tuple[Any, ...] | None:
-    """An index with one item that is a number of a recorded run, replaced by a one-element vector. None for other indices, and
-    for values that do not fit, or may overlap the place.
-    """
-    shape = () if value is None else value._data.shape
-    items = index if type(index) is tuple else (index,)
-    places = [k for k, item in enumerate(items) if type(item) is RuntimeInt or is_computed_number(item)]
-    others = [item for k, item in enumerate(items) if k not in places]
-    if len(places) != 1 or not all(type(item) in (int, slice) for item in others) or len(items) > input.ndim:
-        return None
-    (k,) = places
-    number, extent = items[k], input._data.shape[k]
-    at = int(number._data) if isinstance(number, Tensor) else number._value
-    if not -extent <= at < extent:
-        return None
-    target = input._data[tuple([at if i is number else i for i in items])]
-    if value is not None and np.may_share_memory(input._data, value._data):
-        apart = value._address() - target.__array_interface__["data"][0]
-        same = (value._data.shape, value._data.strides) == (target.shape, target.strides)
-        if not same or apart % (input._data.strides[k] or 1):
-            return None  # at some positions, but not at all, the value overlaps the place in part
-    sizes = target.shape
-    if any(n not in (1, m) for n, m in itertools.zip_longest(shape[::-1], sizes[::-1][: len(shape)], fillvalue=1)):
-        return None
-    position = to_dtype(number, int64) if isinstance(number, Tensor) else number.tensor(int64)
-    return (*items[:k], reshape(position, (1,)), *items[k + 1 :])
 
 
 __all__ = [

@@ -143,3 +143,8 @@ def whole(recorder: Recorder, ending: Ending) -> GraphFunction:
     active = [i for i, t in enumerate(recorder.inputs) if t._requires_grad] if ending.followed else []
     placement = Placement.of([device_of(t._data) for t in recorder.inputs], ending.device)
     return GraphFunction(recorder.builder.finish(outputs, updates), active, ending.followed, placement=placement)
+
+
+def is_tree(recorder: Recorder, ending: Ending) -> bool:
+    """True if a recording becomes a path of a tree: its events, hooks or the identity of arguments are not in a graph."""
+    return bool(recorder.branches or recorder.alike.first or ending.hooks or ending.strided)

@@ -22,7 +22,7 @@ from .applications import Application
 from .calls import Call
 from .depth import probe_stack
 from .effects import learn
-from .ending import Ending
+from .ending import Ending, is_tree
 from .entered import Entered
 from .explain import Explanation, arguments, explained
 from .express import MISS, Express, express, no_replay, shapes
@@ -404,7 +404,9 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
                 ending = finish(recorder, box, allowed, call, changes)
                 if ending is not None and not call.tell_apart(left_behind(recorder)):
                     name_inputs(recorder, call, self.function, args, kwargs)
-                    self._keep(self._pin(key, call, recorder.pinned()), call, recorder, ending)
+                    pinned = self._pin(key, call, recorder.pinned())
+                    if pinned is key or not is_tree(recorder, ending):  # a constant number decides nothing in later runs
+                        self._keep(pinned, call, recorder, ending)
                 self._unstable = 0
         except Exception as e:  # the function has run: whatever is wrong with the recording, its result is valid
             recorder.fail(e)
@@ -423,7 +425,7 @@ class TracedFunction(Native, Attributes, Wrapper, Generic[P, R]):
 
     def _keep(self, key: Any, call: Call, recorder: Recorder, ending: Ending) -> None:
         """Turns a recording into a trace, or one of the paths of a tree."""
-        if not (recorder.branches or recorder.alike.first or ending.hooks or ending.strided):
+        if not is_tree(recorder, ending):
             trace = Trace(recorder, ending)
             trace.kept, trace.recorded_in = weakened(call.kept), perf_counter() - recorder.started
             others = [x for x in self.traces.get(key, ()) if not (isinstance(x, Tree) and x.needs_the_same)]

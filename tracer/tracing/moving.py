@@ -7,7 +7,8 @@ would make it a constant of the recording. Instead the eager run gets the view, 
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.context import context
@@ -16,47 +17,67 @@ from ..core.views import LazyView
 from ..ir import ops as P
 from ..ir.graph import Value
 from ..ir.interp import Build, using
+from ..ir.primitive import Primitive
 from ..ir.types import int64
-from .scalars import RuntimeInt, RuntimeNumber
+from .scalars import RuntimeNumber
 
 if TYPE_CHECKING:
     from .recorder import Recorder
 
 
 @dataclass(frozen=True)
-class Moving:
-    """A view of a tensor at a position of an axis, which is a value of the graph.
+class Place:
+    """Where a view is on an axis.
 
-    length  how many elements along the axis it shows; None: one, and it does not have the axis
+    at      the position of its first element there: a tensor of one integer or a number, for a graph a value
+    length  how many elements it shows; None: one, and the view does not have the axis
     """
 
-    view: weakref.ref[Tensor]
-    at: Value
     axis: int
+    at: Any
     length: int | None
+
+
+# A primitive that makes a view, and its attributes.
+Step = tuple[Primitive, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Moving:
+    """A view of a tensor at computed positions: at ``places``, one after another, of the tensor or of ``cut``, a view of it."""
+
+    view: weakref.ref[Tensor]
+    cut: Step | None
+    places: tuple[Place, ...]
 
     def read(self, build: Build, base: Value) -> Value:
         """The elements of the view, from those of the tensor."""
         with using(build):
-            return _elements(base, self.at, self.axis, self.length)  # type: ignore[no-any-return]
+            return _parts(base, self.cut, self.places)[-1]  # type: ignore[no-any-return]
 
     def write(self, build: Build, base: Value, elements: Value) -> Value:
         """The elements of the tensor, after a change of the view."""
         with using(build):
-            if self.length is None:
-                elements = P.reshape(elements, shape=(*base.shape[: self.axis], 1, *base.shape[self.axis + 1 :]))
-            return P.set_at(base, elements, self.at, axis=self.axis)  # type: ignore[no-any-return]
+            *parts, _ = _parts(base, self.cut, self.places)
+            for place, part in zip(self.places[::-1], parts[::-1], strict=True):
+                axis = place.axis
+                if place.length is None:
+                    elements = P.reshape(elements, shape=(*part.shape[:axis], 1, *part.shape[axis + 1 :]))
+                elements = P.set_at(part, elements, place.at, axis=axis)
+            if self.cut is None:
+                return elements
+            primitive, attrs = self.cut
+            assert primitive.put is not None
+            return primitive.put(base, elements, base.type, **attrs)  # type: ignore[no-any-return]
 
 
-def _number(at: Value) -> Value:
-    """A position, before it became an integer: the numbers of a call are floats."""
-    return at.op.operands[0] if at.op is not None and at.op.primitive is P.cast else at
-
-
-def _elements(x: Any, at: Any, axis: int, length: int | None) -> Any:
-    """A copy of the elements of such a view of a tensor or a value."""
-    part = P.elements_at(x, at, axis, length or 1)
-    return part if length is not None else P.reshape(part, shape=(*x.shape[:axis], *x.shape[axis + 1 :]))
+def _parts(x: Any, cut: Step | None, places: Sequence[Place]) -> list[Any]:
+    """Copies of the elements of a tensor or value: before the first place, and after each."""
+    parts = [x if cut is None else cut[0](x, **cut[1])]
+    for place in places:
+        part, axis = P.elements_at(parts[-1], place.at, place.axis, place.length or 1), place.axis
+        parts.append(part if place.length else P.reshape(part, shape=(*part.shape[:axis], *part.shape[axis + 1 :])))
+    return parts
 
 
 class Movings:
@@ -75,36 +96,47 @@ class Movings:
         found = self._all.get(id(t))
         return found if found is not None and found.view() is t else None
 
-    def add(self, t: Tensor, at: Value, axis: int, length: int | None) -> None:
-        self._all[id(t)] = Moving(weakref.ref(t), at, axis, length)
+    def add(self, t: Tensor, cut: Step | None, places: Sequence[Place]) -> None:
+        self._all[id(t)] = Moving(weakref.ref(t), cut, tuple(places))
 
     def are_one(self, t: Tensor, other: Tensor) -> bool:
         """True if two views show the same elements of one tensor, because they were made in the same way."""
         if t is other or t._view is None or other._view is None:
             return t is other
         (parent, *step), (its_parent, *its_step) = t._viewed(), other._viewed()
-        moving, its = self.of(t), self.of(other)
-        if moving is not None and its is not None:
-            if (moving.axis, moving.length) != (its.axis, its.length) or _number(moving.at) is not _number(its.at):
-                return False
-        elif moving is not its or step != its_step:
-            return False
-        return self.are_one(parent, its_parent)
+        a, b = self.of(t), self.of(other)
+        if a is None or b is None:
+            same = a is b and step == its_step
+        else:
+            same = a.cut == b.cut and len(a.places) == len(b.places) and all(map(_is_one_place, a.places, b.places))
+        return same and self.are_one(parent, its_parent)
 
     def require_apart(self, recorder: Recorder, t: Tensor, other: Tensor) -> None:
         """``t`` gets the elements of ``other``. If they overlap in part at some positions, and not at all at others, the
         positions must be read: eager code raises an error there.
         """
-        if not self._all or t._root() is not other._root():
+        if not self._all or t._root() is not other._root() or self.are_one(t, other):
             return
-        for view in (t, other):
-            moving = self.of(view)
-            if moving is not None and moving.length is None:
-                apart = abs(t._address() - other._address()) % (view._viewed()[0]._data.strides[moving.axis] or 1)
-                if (t._data.shape, t._data.strides) == (other._data.shape, other._data.strides) and not apart:
-                    return  # the same elements, or others
-        if self.refuse(t) or self.refuse(other):
-            recorder.give_up("writes to memory that it reads, at a computed index")
+        moves = {stride for view in (t, other) for stride in self._strides(view)}
+        if not moves:
+            return
+        alike = (t._data.shape, t._data.strides) == (other._data.shape, other._data.strides)
+        if alike and len(moves) == 1 and None not in moves:
+            (stride,) = moves
+            if not (t._address() - other._address()) % (stride or 1):
+                return  # the same elements, or others
+        self.refuse(t)
+        self.refuse(other)
+        recorder.give_up("writes to memory that it reads, at a computed index")
+
+    def _strides(self, t: Tensor) -> Iterator[int | None]:
+        """By which distances in memory a view moves if its positions change; None for a range or several positions."""
+        while t._view is not None:
+            moving = self.of(t)
+            t = t._viewed()[0]
+            if moving is not None:
+                one = len(moving.places) == 1 and moving.cut is None and moving.places[0].length is None
+                yield t._data.strides[moving.places[0].axis] if one else None
 
     def read_offset(self, recorder: Recorder, t: Tensor) -> None:
         """The run asks where a tensor begins in memory."""
@@ -161,23 +193,32 @@ def _constant(v: Value) -> int | None:
     return v.op.attrs["value"] if v.op is not None and v.op.primitive is P.full else None
 
 
-def view_at(recorder: Recorder, x: Tensor, axis: int, position: Tensor | RuntimeInt, length: int | None = None) -> Tensor:
-    """The view of ``x`` at a position of an axis, or of ``length`` elements from there. The position is a number, or a tensor
-    of one integer, at which all of them exist.
-    """
-    if not isinstance(position, Tensor):
-        position = RuntimeNumber.tensor(position, int64)
-    n, shape = int(position._data), x._data.shape
-    copy = _elements(x, position, axis, length)
-    starts = tuple([n if i == axis else 0 for i in range(len(shape))])
-    stops = tuple([n + (length or 1) if i == axis else k for i, k in enumerate(shape)])
-    region = {"starts": starts, "stops": stops, "steps": (1,) * len(shape)}
+def _is_one_place(a: Place, b: Place) -> bool:
+    return (a.axis, a.length) == (b.axis, b.length) and _are_alike(a.at, b.at)
+
+
+def _are_alike(a: Value, b: Value, depth: int = 8) -> bool:
+    """True if two values are computed in the same way from the same ones: positions are, anew for each use of an index."""
+    if a is b:
+        return True
+    if a.op is None or b.op is None or not depth:
+        return False
+    same = a.op.primitive is b.op.primitive and a.op.attrs == b.op.attrs and len(a.op.operands) == len(b.op.operands)
+    return same and all(_are_alike(x, y, depth - 1) for x, y in zip(a.op.operands, b.op.operands, strict=True))
+
+
+def view_at(recorder: Recorder, x: Tensor, seen: Step, cut: Step | None, places: Sequence[Place]) -> Tensor:
+    """The view of ``x``, or of its view ``cut``, at positions where all elements exist. ``seen`` makes it in the eager run."""
+    tensors = [replace(p, at=p.at if isinstance(p.at, Tensor) else RuntimeNumber.tensor(p.at, int64)) for p in places]
+    copy = _parts(x, cut, tensors)[-1]
     context.recorder = None
     try:
-        out: Tensor = P.slice_(x, **region) if length is not None else P.select_(x, **region, shape=copy._data.shape)
+        out: Tensor = seen[0](x, **seen[1])
     finally:
         context.recorder = recorder
-    # Its derivative is that of the elements at the position.
+    # Its derivative is that of the elements at the positions.
     out._requires_grad, out._grad_fn, out._output = copy._requires_grad, copy._grad_fn, copy._output
-    recorder.moves(out, copy, position, axis, length)
+    if out._grad_fn is not None:
+        out._grad_fn.label = seen[0].torch_name
+    recorder.moves(out, copy, cut, tensors)
     return out

@@ -14,7 +14,7 @@ import operator
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ from .draws import Generators
 from .following import Following
 from .formats import Shown, Text
 from .hooked import Hooks
-from .moving import Movings
+from .moving import Movings, Place, Step
 from .roots import Known, Roots
 from .scalars import Array, Element, FloatProgram, Hidden, Item, RuntimeNumber, Whole, pinned
 from .sources import Locations, Source
@@ -222,10 +222,10 @@ class Recorder:
         self.made.append(self.set(t, v))
 
     @_guarded
-    def moves(self, t: Tensor, copy: Tensor, position: Tensor, axis: int, length: int | None) -> None:
-        """Registers ``t``, a view at a computed position, with the elements of ``copy``."""
+    def moves(self, t: Tensor, copy: Tensor, cut: Step | None, places: Sequence[Place]) -> None:
+        """Registers ``t``, a view at computed positions, with the elements of ``copy``."""
         self.make(t, self._value(copy))
-        self.movings.add(t, self._value(position), axis, length)
+        self.movings.add(t, cut, [replace(place, at=self._value(place.at)) for place in places])
 
     @_guarded
     def identify(self, t: Tensor) -> None:
@@ -366,8 +366,8 @@ class Recorder:
     @_guarded
     def reshapes(self, t: Tensor) -> None:
         """``t`` is about to change its shape."""
-        if not self.is_new(t):
-            self.give_up("changes the shape of a tensor made outside")
+        if not self.is_new(t) or self.movings.refuse(t):
+            self.give_up("changes the shape of a tensor made outside, or of a view at a computed index")
 
     @_guarded
     def reads_grad(self, t: Tensor) -> None:

@@ -151,7 +151,13 @@ class FloatProgram:
         """The function's result: a dynamic number if it is a float or an int; otherwise, or if it ``decides``, it becomes part
         of the path.
         """
-        value = function(*map(_now, args))
+        try:
+            value = function(*map(_now, args))
+        except Exception:  # the caller may handle it
+            for a in args:
+                if isinstance(a, RuntimeNumber):
+                    a.pinned()
+            raise
         if not self.recording or all(a._index in self.decided for a in args if isinstance(a, _OF_RUNS)):
             return value
         i = self._pure_step(function, args)

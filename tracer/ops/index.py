@@ -381,7 +381,7 @@ def _place(recorder: Recorder, item: Any, extent: int, axis: int) -> Place | Non
             raise _MustBeRead
         if not P.eq(P.minimum(P.maximum(item.start, 0), extent - length), item.start):  # not all in range
             raise _MustBeRead
-        return Place(axis, to_dtype(item.start, int64), length)
+        return Place(axis, to_dtype(item.start, int64), length) if length < extent else None
     bounds = (item.start, item.stop, extent)
     length = recorder.floats.apply(_length, bounds, decides=True)
     if not length:  # where it is may be asked for

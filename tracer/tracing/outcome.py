@@ -425,9 +425,12 @@ def _of_inference(build: Build) -> Build:
 
 
 def _in_order(whole: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """A tensor with other axes first. It is no view, unless it needs the history of one."""
+    """A tensor with other axes first, which is no view. It has the history of one, and its counter of changes."""
     t: Tensor = P.permute(whole, axes=axes)
-    return t if t._requires_grad else wrap(t._data)
+    if not t._requires_grad:
+        return wrap(t._data)
+    t._view = t._made = None
+    return t
 
 
 def _with_attributes(key: int, build: Build, own: dict[str, Build]) -> Build:

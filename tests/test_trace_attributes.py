@@ -177,3 +177,37 @@ def test_a_list_that_is_replaced_is_the_one_that_is_added_to():
         return found
 
     assert run(tracer.trace) == run(lambda f: f)
+
+
+def test_attributes_of_captured_parameters():
+    """Programs mark parameters; gradients come and go in the same namespace."""
+    parameters = [tracer.nn.Parameter(tracer.ones(3)) for _ in range(4)]
+    for p in parameters:
+        p.flag = True
+
+    def f(x):
+        for p in parameters:
+            x = x * p * (2 if p.flag else 3) + hasattr(p, "other")
+        return x
+
+    def change(k):
+        match k:
+            case 1:
+                parameters[2].flag = False
+            case 2:
+                parameters[3].other = 1
+            case 3:
+                del parameters[3].other
+            case 4:
+                parameters[1].grad = tracer.ones(3)
+            case 5:
+                parameters[1].grad = None
+            case 6:
+                vars(parameters[0])["flag"] = 0
+
+    traced, x = tracer.trace(f), tracer.ones(3)
+    for k in range(7):
+        change(k)
+        for _ in range(5):
+            assert tracer.equal(traced(x), f(x))
+    assert traced.cache_info().replays >= 25 and not traced.eager_reasons

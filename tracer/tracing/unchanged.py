@@ -216,6 +216,11 @@ class Contents(Fact):
             return _mapping(constant(x), items, constant)
         if type(x) in (list, set):
             return _sequence(constant(x), items, constant)
+        if isinstance(x, Tensor):  # as a rule its own attributes, which do not matter, are the same ones, too
+            own, holds = constant(vars(x)), super().terms(constant)
+            same = [f"{own}[{name!r}] is {constant(value)}" for name, value in items]
+            same = [f"{constant(x)}.__dict__ is {own}", f"[*{own}] == {constant([*vars(x)])}", *same]
+            return [f"({' and '.join(same)} or {holds[0]})"]
         if not is_plain(x):
             return super().terms(constant)
         space = f"{constant(x)}.__dict__"

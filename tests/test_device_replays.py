@@ -203,3 +203,21 @@ def test_threads():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_views_at_numbers_that_change():
+    """The numbers are on the CPU, the tensor is on the device."""
+
+    def f(x, n):
+        x[n] = 1.0
+        x[n : n + 2] *= 2
+        x[n].add_(1)
+        return x[n : n + 2] * x.select(1, n)[:2, None] + x.narrow(0, n, 1).sum()
+
+    traced = tracer.trace(f)
+    for n in range(4):
+        x, y = (tracer.arange(20.0, device="cuda").reshape(5, 4) for _ in range(2))
+        result, expected = traced(x, n), f(y, n)
+        np.testing.assert_allclose(result.tolist(), expected.tolist())
+        assert x.tolist() == y.tolist() and result.is_cuda
+    assert traced.cache_info().recordings == 2

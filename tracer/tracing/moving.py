@@ -162,9 +162,7 @@ def is_computed(recorder: Recorder, t: Tensor) -> bool:
 def recorder_for(x: Tensor) -> Recorder | None:
     """The recorder, if views of ``x`` at computed positions can be made."""
     recorder = context.recorder
-    if recorder is None or not recorder.movings.allowed or isinstance(x, LazyView) or x.device.type != "cpu":
-        return None
-    return recorder
+    return recorder if recorder is not None and recorder.movings.allowed and not isinstance(x, LazyView) else None
 
 
 def distance(recorder: Recorder, start: Any, stop: Any) -> int | None:

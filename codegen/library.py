@@ -161,7 +161,8 @@ def checked(low: Lowering, position: str, extent: int, axis: int) -> str:
 
 
 _NARROW = 16  # columns: fewer than the widest vector holds
-_SHARE, _SHARES = 64, 4  # rows or columns of a large product that one thread computes, at most; parts of a narrow one
+_SHARE = 64  # rows or columns of a part of a large product, at most
+_SHARES = 4  # and its parts, at least: they are divided among threads
 
 
 def _matmul(low: Lowering, op: Op, out: Array) -> Kernel:

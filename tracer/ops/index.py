@@ -253,7 +253,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     Numbers, slices, None and Ellipsis give a view, all others a copy. If the sequences and tensors are not adjacent, their
     axes come first in the result. Raises IndexError as PyTorch does.
     """
-    if context.recorder is not None and (moving := at_computed(context.recorder, input, index)) is not None:
+    if context.recorder is not None and (moving := at_computed(input, index)) is not None:
         if not moving[1] and moving[0] is not input:
             return moving[0]
         input, index = moving
@@ -306,13 +306,13 @@ class _MustBeRead(Exception):
     """A number or tensor in an index must be a constant of the recording."""
 
 
-def at_computed(recorder: Recorder, x: Tensor, index: Any) -> tuple[Tensor, tuple[Any, ...]] | None:
+def at_computed(x: Tensor, index: Any) -> tuple[Tensor, tuple[Any, ...]] | None:
     """The view by the items of an index that are numbers or tensors of one integer of a recorded run, or slices between such,
     and the index of that view which remains. They are not read. None if there are no such items, or if they must be read.
     """
     items = list(index) if type(index) is tuple else [index]
     computed = [k for k, item in enumerate(items) if _is_computed(item)]
-    if not computed or recorder_for(x) is None:
+    if not computed or (recorder := recorder_for(x)) is None:
         return None
     for_view = _plain(tuple([item for k, item in enumerate(items) if k not in computed])) is not None
     # The items as the eager run sees them.

@@ -459,10 +459,9 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         kind = type(value)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         raise TypeError(f"can't assign a {name} to a tracer.{input.dtype.ctype}Tensor: write a tensor or a number")
-    recorder = context.recorder
-    if recorder is not None and (input.requires_grad or (isinstance(value, Tensor) and value.requires_grad)):
-        recorder = None  # positions are read
-    moving = None if recorder is None else at_computed(recorder, input, index)
+    # Where autograd follows the change, positions are read.
+    followed = input.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
+    moving = None if followed or context.recorder is None else at_computed(input, index)
     if isinstance(value, Tensor) and _is_there(value, input, index, moving) and may_change_untracked(input):
         input._changes()[0] += 1  # the end of x[index] += y, which has written the elements
         return

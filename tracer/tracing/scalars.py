@@ -2,7 +2,7 @@
 
 While a function is recorded, its float arguments, an optimizer's learning rate, and ints that were seen to change between
 calls are ``RuntimeNumber``. Python's computations with them are recorded as steps that a replay repeats in Python, so
-arithmetic and errors are Python's in both. If the program depends on a value (a comparison, ``int()``, an index, printing),
+arithmetic and errors are Python's in both. If the program depends on a value (a comparison, ``int()``, a shape),
 the value becomes a guard.
 """
 
